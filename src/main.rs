@@ -1,0 +1,2 @@
+//! The `flagship` binary.
+fn main() {}
