@@ -1,1 +1,2 @@
 //! Flagship.
+pub mod election;

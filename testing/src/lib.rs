@@ -1,1 +1,3 @@
 //! Harness.
+#![allow(clippy::expect_used)]
+pub mod simulation;
