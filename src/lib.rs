@@ -1,1 +1,3 @@
 //! Flagship.
+
+pub mod api;
