@@ -1,3 +1,4 @@
 //! Flagship.
 
 pub mod api;
+pub mod cli;

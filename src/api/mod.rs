@@ -38,5 +38,16 @@ pub const FINALIZER: &str = "flagship.dev/leave-group";
 /// The CustomResourceDefinitions of every resource that Flagship serves.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![MultiCluster::crd()]
+    let mut crd = MultiCluster::crd();
+    // kube-vip-multi-cluster takes an object without a spec, as its first sample is; here it is told that it has none.
+    for version in &mut crd.spec.versions {
+        if let Some(schema) = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+        {
+            schema.required = None;
+        }
+    }
+    vec![crd]
 }

@@ -19,6 +19,8 @@ use super::status::MultiClusterStatus;
     namespaced,
     status = "MultiClusterStatus",
     derive = "PartialEq",
+    label("app.kubernetes.io/name", "flagship"),
+    label("app.kubernetes.io/part-of", "flagship"),
     doc = "A MultiCluster makes this cluster a member of a group, of which exactly one member runs the payload.",
     printcolumn(
         name = "Rank",
@@ -67,7 +69,7 @@ pub struct MultiClusterSpec {
 
     /// The group's name and shared secret. Members with the same callsign form one group.
     #[schemars(length(min = 1, max = 256))]
-    #[x_kube(validation = Rule::new(r"!self.matches('^\\s|\\s$')").message(
+    #[x_kube(validation = Rule::new(r"!self.matches(r'^\s|\s$')").message(
         "callsign must not be blank, nor begin or end with white space: members with different callsigns never meet"
     ))]
     pub callsign: String,
@@ -123,7 +125,10 @@ pub struct MultiClusterSpec {
     #[schemars(length(max = 1_048_576))]
     pub payload: String,
 
-    /// How many members it takes to lead; the group keeps to its leader's setting.
+    /// How many members it takes to lead. Majority takes more than half of the agreed members: a minority that is cut
+    /// off stops its payload. None takes one: a partition makes two leaders, and two copies of the payload, until the
+    /// members meet again. Auto is None for two members that never were more, and Majority otherwise. The group keeps
+    /// to its leader's setting.
     #[serde(default)]
     pub quorum: QuorumMode,
 
@@ -137,12 +142,10 @@ pub struct MultiClusterSpec {
 fn address_rule(variable: &str) -> String {
     let host = r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z]([-0-9A-Za-z.]*[0-9A-Za-z])?\.?)";
     let port = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})";
-    format!("{variable}.matches('^{host}(:{port})?$')")
+    format!("{variable}.matches(r'^{host}(:{port})?$')")
 }
 
-/// How many members it takes to lead. Majority takes more than half of the agreed members: a minority that is cut
-/// off stops its payload. None takes one: a partition makes two leaders, and two copies of the payload, until the
-/// members meet again. Auto is None for two members that never were more, and Majority otherwise.
+/// How many members it takes to lead.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum QuorumMode {
     /// `None` for two members that never were more, `Majority` otherwise.
@@ -158,21 +161,22 @@ pub enum QuorumMode {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct Timing {
-    /// The intervals of the election, as a set that fits together.
+    /// Intervals of the election that fit together. Fast is for clusters in one site: heartbeat 100 ms, lease 600 ms,
+    /// stop budget 200 ms. Balanced is for one region: 500 ms, 3 s, 2 s. Wide is for continents and poor links: 2 s,
+    /// 15 s, 15 s.
     #[serde(default)]
     pub profile: TimingProfile,
 }
 
-/// Intervals of the election that fit together. Fast is for clusters in one site: heartbeat 100 ms, lease 600 ms, stop
-/// budget 200 ms. Balanced is for one region: 500 ms, 3 s, 2 s. Wide is for continents and poor links: 2 s, 15 s, 15 s.
+/// A set of intervals that fit together.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TimingProfile {
-    /// Clusters in one site.
+    /// Clusters in one site: heartbeat 100 ms, lease 600 ms, stop budget 200 ms.
     Fast,
-    /// Clusters in one region.
+    /// Clusters in one region: heartbeat 500 ms, lease 3 s, stop budget 2 s.
     #[default]
     Balanced,
-    /// Continents and poor links.
+    /// Continents and poor links: heartbeat 2 s, lease 15 s, stop budget 15 s.
     Wide,
 }
 

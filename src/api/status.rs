@@ -118,15 +118,15 @@ pub struct MemberStatus {
     /// What the member is, as it said last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
-    /// Whether the member is heard.
+    /// Whether the member is heard. Alive: within the last lease. Silent: not for a lease or longer. Unknown: not since
+    /// this controller started.
     pub state: MemberState,
     /// When the member was heard last, by this controller's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Time>,
 }
 
-/// Whether a member is heard. Alive: within the last lease. Silent: not for a lease or longer. Unknown: not since this
-/// controller started.
+/// Whether a member is heard.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MemberState {
     /// Heard within the last lease, or this member itself.
@@ -183,32 +183,54 @@ pub struct PayloadObject {
     /// UID of the object that Flagship wrote; empty before its first write was answered.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
-    /// How the object stands.
+    /// Whether the object is Flagship's to change and to delete, or may be: it is listed before it is first written.
+    /// False for what existed before and for what is not written yet.
+    #[serde(default)]
+    pub owned: bool,
+    /// How the object stands. Applied is as the payload has it; Used is a Namespace or CustomResourceDefinition that
+    /// existed before; Kept was left in place on demotion; Foreign existed before and is neither changed nor deleted.
+    /// For the others the message says what is wrong or waited for.
     pub state: ObjectState,
     /// What is wrong with it and what to do, or what is waited for; empty when there is nothing to say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
 
-/// How an object of the payload stands. Pending: about to be written, or waiting for what must come first. Applied: as
-/// the payload has it. Failed: not so, and tried again. Refused: it existed before, and is neither changed nor deleted.
-/// Used: a Namespace or CustomResourceDefinition that existed before. Deleting: on its way out. Kept: left on demotion.
+/// How an object of the payload stands.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ObjectState {
-    /// About to be written, or waiting for something that must come first.
+    /// Waits for its turn.
     Pending,
-    /// As the payload has it.
+    /// Written, and others wait until it serves: a Namespace or a CustomResourceDefinition.
+    Establishing,
+    /// In place as written.
     Applied,
-    /// Not as the payload has it; the write is tried again.
-    Failed,
-    /// Existed before and is not Flagship's: neither changed nor deleted.
-    Refused,
-    /// Existed before and is used as it is: a Namespace or CustomResourceDefinition.
+    /// Existed before: a Namespace or CustomResourceDefinition that is used as it is and not owned.
     Used,
+    /// Somebody deleted it, and it is awaited until it can be created again.
+    Terminating,
+    /// Somebody keeps changing it back; repairs are slowed down.
+    Contested,
+    /// The API server does not know its kind yet.
+    UnknownKind,
+    /// Existed before and is not ours: neither changed nor deleted.
+    Foreign,
+    /// The API server rejects it as written, or its document cannot be used.
+    Rejected,
+    /// The controller may not write it.
+    Forbidden,
+    /// The API server does not answer, or asks for patience.
+    Unavailable,
+    /// The payload no longer has it; it is removed when the payload is in place.
+    Pruning,
     /// Being deleted.
     Deleting,
-    /// Left in place on demotion.
+    /// Does not go.
+    Stuck,
+    /// Left in place on demotion, still ours.
     Kept,
+    /// Lost its mark or was replaced by somebody's, so it was left alone and is ours no more.
+    Released,
 }
 
 /// A change of leader.
