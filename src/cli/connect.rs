@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 
 use super::Error;
 
@@ -48,10 +48,5 @@ impl ClusterArgs {
                 .await
                 .map_err(|source| Error::FindCluster(Box::new(source))),
         }
-    }
-
-    /// A client for the cluster.
-    pub(super) async fn client(&self) -> Result<Client, Error> {
-        Client::try_from(self.config().await?).map_err(|source| Error::BuildClient(Box::new(source)))
     }
 }
