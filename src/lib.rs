@@ -1,2 +1,7 @@
 //! Flagship.
+
+pub mod api;
+pub mod cli;
+pub mod clock;
 pub mod election;
+pub mod observe;
