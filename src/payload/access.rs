@@ -48,6 +48,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// The longest answer that is read: discovery of a cluster with thousands of custom resources is the largest.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// A watch ends sooner than this, so a list or watch from which nothing comes for so long is dead.
+const WATCH_READ_TIMEOUT: Duration = Duration::from_secs(30);
+
 type Transport = BoxCloneSyncService<Request<GatedBody>, Response<Incoming>, BoxError>;
 
 /// Access to one cluster as one user. It is shared by all runners that use it.
@@ -92,8 +95,12 @@ impl Access {
             .layer(config.extra_headers_layer().map_err(configure)?)
             .map_err(BoxError::from)
             .service(http);
+        let mut watching = config.clone();
+        watching.read_timeout = Some(WATCH_READ_TIMEOUT);
+        watching.reset_reader_on_write = true;
+        watching.default_retry = false;
         Ok(Self {
-            client: kube::Client::try_from(config.clone()).map_err(configure)?,
+            client: kube::Client::try_from(watching).map_err(configure)?,
             transport: BoxCloneSyncService::new(service.map_err(BoxError::from)),
         })
     }
@@ -361,6 +368,26 @@ impl RequestError {
         Self::Unanswered {
             reason: reason.to_owned(),
             maybe_until,
+        }
+    }
+
+    /// The HTTP status of the server's answer.
+    pub(super) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(status.code),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_already_exists(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if status.is_already_exists())
+    }
+
+    /// Until when the request may still take effect; none if it certainly did not.
+    pub(super) fn maybe_until(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { maybe_until, .. } | Self::Unanswered { maybe_until, .. } => *maybe_until,
+            _ => None,
         }
     }
 

@@ -1,6 +1,10 @@
 //! The kinds that a cluster's API server knows.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::Method;
 use kube::core::{discovery::v2::APIGroupDiscoveryList, gvk::GroupVersionKind};
@@ -37,6 +41,8 @@ pub(super) struct Kinds {
     kinds: HashMap<GroupVersionKind, Kind>,
     /// In which order each group prefers its versions.
     versions: HashMap<String, Vec<String>>,
+    /// Groups whose own API server does not answer, so that their kinds are not known at the moment.
+    unreachable_groups: HashSet<String>,
 }
 
 impl Kinds {
@@ -57,6 +63,13 @@ impl Kinds {
                     .map(String::as_str),
             )
             .find_map(|version| self.get(key, version).map(|kind| (version.to_owned(), kind)))
+    }
+
+    /// Whether the kind certainly does not exist, and so none of its objects does.
+    pub(super) fn lacks(&self, key: &ObjectKey, version: &str) -> bool {
+        !self.is_empty()
+            && !self.unreachable_groups.contains(&key.group)
+            && self.resolve(key, version).is_none()
     }
 
     /// Whether the kinds are known at all.

@@ -9,10 +9,11 @@
 
 use std::collections::HashMap;
 
+use k8s_openapi::ByteString;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::object::ObjectKey;
+use super::{inventory::OBJECTS_MAX, object::ObjectKey};
 
 /// The largest payload text. etcd takes 1.5 MB for one object, and the MultiCluster that holds the text keeps its
 /// status, inventory included, in the same object.
@@ -69,6 +70,11 @@ impl Payload {
         let mut documents = Vec::new();
         for (number, body) in read_yaml(text)? {
             decode_document(number, body, &mut documents)?;
+        }
+        if documents.len() > OBJECTS_MAX / 2 {
+            return Err(DecodeError::TooMany {
+                objects: documents.len(),
+            });
         }
         let mut numbers = HashMap::with_capacity(documents.len());
         for document in &documents {
@@ -235,6 +241,9 @@ fn decode_document(number: usize, value: Value, documents: &mut Vec<Document>) -
             }
         }
     }
+    if kind == "Secret" && group.is_empty() {
+        move_string_data(&mut body);
+    }
     let digest = digest_of(&body);
     let key = ObjectKey {
         group,
@@ -250,6 +259,32 @@ fn decode_document(number: usize, value: Value, documents: &mut Vec<Document>) -
         digest,
     });
     Ok(())
+}
+
+/// `stringData` can be written but never be read back, so a change of it by others could not be seen. It is written as
+/// what the API server makes of it.
+///
+/// Anything but texts is left for the API server to reject.
+fn move_string_data(body: &mut Map<String, Value>) {
+    let Some(Value::Object(texts)) = body.get("stringData") else {
+        return;
+    };
+    let mut data = match body.get("data") {
+        Some(Value::Object(data)) => data.clone(),
+        None | Some(Value::Null) => Map::new(),
+        Some(_) => return,
+    };
+    for (field, text) in texts {
+        let Some(Ok(encoded)) = text
+            .as_str()
+            .map(|text| serde_json::to_value(ByteString(text.into())))
+        else {
+            return;
+        };
+        data.insert(field.clone(), encoded);
+    }
+    body.remove("stringData");
+    body.insert("data".to_owned(), data.into());
 }
 
 fn with_type_of_list(mut item: Value, list_kind: &str, api_version: &str) -> Value {
@@ -292,6 +327,15 @@ pub enum DecodeError {
     TooLong {
         /// Its length.
         bytes: usize,
+    },
+    /// There are too many objects.
+    #[error(
+        "the payload has {objects} objects, and at most {} are possible: split it over several MultiClusters",
+        OBJECTS_MAX / 2
+    )]
+    TooMany {
+        /// How many.
+        objects: usize,
     },
     /// A document is no YAML.
     #[error("document {document} of the payload is not valid YAML (line {line}): {reason}")]

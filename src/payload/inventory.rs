@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::object::ObjectKey;
 
-/// The most objects that a payload may have, what it is about to lose included. An entry takes some 250 bytes of JSON
-/// with long names, so that a full list stays a third below the 1.5 MB that etcd takes for one object.
+/// The most objects that can be listed. An entry takes some 250 bytes of JSON with long names, so that a full list takes
+/// 500 kB of the 1.5 MB that etcd takes for one object; the payload's text may take 1 MiB of it. A payload may have half
+/// as many, so that it can be exchanged for an entirely different one.
 pub const OBJECTS_MAX: usize = 2_000;
 
 /// One object that is ours, or may be: an entry is saved before the object is first created.

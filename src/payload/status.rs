@@ -15,6 +15,18 @@ pub struct Status {
     pub repairs: u64,
 }
 
+impl Default for Status {
+    /// What a runner is like before its first order.
+    fn default() -> Self {
+        Self {
+            order: 0,
+            phase: Phase::Held,
+            objects: Vec::new(),
+            repairs: 0,
+        }
+    }
+}
+
 /// How far an order has been carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -47,8 +59,11 @@ pub enum Phase {
     },
     /// The payload is being removed.
     Stopping,
-    /// The payload is being removed, and some objects do not go; they say why. The removal is tried for ever.
-    CannotStop,
+    /// The payload is being removed, and something does not go. The removal is tried for ever.
+    CannotStop {
+        /// What does not go, and why.
+        reason: String,
+    },
     /// The payload is gone: a list after the last deletion showed none of it, Pods included. What a policy keeps
     /// (`ObjectState::Kept`) and what was never ours remains.
     Stopped,

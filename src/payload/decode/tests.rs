@@ -234,3 +234,28 @@ fn the_digest_follows_the_meaning() {
     );
     assert_eq!(a.len(), 16);
 }
+
+#[test]
+fn a_secret_is_written_in_the_form_in_which_it_is_read_back() {
+    let text = "{apiVersion: v1, kind: Secret, metadata: {name: a}, data: {x: eA==, y: eQ==}, stringData: {y: hello}}";
+    let payload = Payload::decode(text).unwrap();
+    let body = payload.documents()[0].body();
+    assert_eq!(body.get("stringData"), None);
+    assert_eq!(body["data"], json!({"x": "eA==", "y": "aGVsbG8="}));
+    let odd =
+        Payload::decode("{apiVersion: v1, kind: Secret, metadata: {name: a}, stringData: {y: 1}}").unwrap();
+    assert_eq!(odd.documents()[0].body()["stringData"], json!({"y": 1}));
+}
+
+#[test]
+fn the_number_of_objects_is_bounded() {
+    let text: String = (0..=OBJECTS_MAX / 2)
+        .map(|n| format!("---\n{}", config_map(&format!("c{n}"))))
+        .collect();
+    assert_eq!(
+        Payload::decode(&text),
+        Err(DecodeError::TooMany {
+            objects: OBJECTS_MAX / 2 + 1
+        })
+    );
+}
