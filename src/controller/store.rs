@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::header;
+use hyper::{Request, header};
 use kube::Client;
 use kube::core::PartialObjectMeta;
 use serde_json::json;
@@ -276,7 +276,7 @@ impl Writer {
             {"op": "add", "path": "/status", "value": status},
         ]);
         let body = serde_json::to_vec(&patch).map_err(|source| self.encode_error(source))?;
-        let request = http::Request::patch(format!("{}/status?fieldManager=flagship", self.path()))
+        let request = Request::patch(format!("{}/status?fieldManager=flagship", self.path()))
             .header(header::CONTENT_TYPE, "application/json-patch+json")
             // The answer need not bring the payload back.
             .header(header::ACCEPT, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
@@ -295,7 +295,7 @@ impl Writer {
 
     /// Somebody changed the object: goes by its newest version, if this controller still serves it.
     async fn look_again(&mut self, incarnation: u64) -> Result<(), WriteError> {
-        let request = http::Request::get(self.path())
+        let request = Request::get(self.path())
             .body(Vec::new())
             .map_err(|source| self.request_error("get", kube::Error::HttpError(source)))?;
         let answer = timeout(WRITE_TIMEOUT, self.client.request::<MultiCluster>(request)).await;

@@ -728,6 +728,12 @@ impl Member {
         self.durable.incarnation
     }
 
+    /// The highest term that it knows of durably.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.durable.term
+    }
+
     /// The group that it belongs to.
     #[must_use]
     pub fn group(&self) -> Option<GroupId> {
