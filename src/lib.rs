@@ -1,1 +1,4 @@
 //! Flagship.
+
+pub mod clock;
+pub mod peer;
