@@ -49,30 +49,30 @@ pub(super) type Objects = watch::Receiver<Option<Arc<MultiCluster>>>;
 
 /// Serves one MultiCluster until it is gone or the controller ends.
 pub(super) async fn serve(shared: Arc<Shared>, mut objects: Objects) {
-    let Some(object) = objects.borrow_and_update().clone() else { return };
-    if object.metadata.deletion_timestamp.is_none() {
-        let pause = || tokio::time::sleep(RETRY_PAUSE);
-        while let Err(error) = finalizer::add(&shared.client, &object).await {
-            // A conflict means that the watch is about to tell of a newer version.
-            tracing::debug!(%error, object = object.name_any(), "cannot write the finalizer yet");
-            tokio::select! {
-                () = shared.exit.cancelled() => return,
-                () = pause() => {}
-                changed = objects.changed() => if changed.is_err() { return },
-            }
-            match objects.borrow_and_update().clone() {
-                Some(newer) if newer.metadata.deletion_timestamp.is_some() => break,
-                Some(newer) if newer.metadata.resource_version != object.metadata.resource_version => {
-                    return Box::pin(serve(Arc::clone(&shared), objects.clone())).await;
-                }
-                Some(_) => {}
-                None => return,
-            }
-        }
-    }
+    let Some(object) = with_finalizer(&shared, &mut objects).await else { return };
     match Shell::start(shared, object) {
         Ok(shell) => shell.run(objects).await,
         Err(error) => tracing::error!(%error, "cannot serve a MultiCluster"),
+    }
+}
+
+/// The newest version of the object, once it has the finalizer or is being deleted already.
+async fn with_finalizer(shared: &Shared, objects: &mut Objects) -> Option<Arc<MultiCluster>> {
+    loop {
+        let object = objects.borrow_and_update().clone()?;
+        if object.metadata.deletion_timestamp.is_some() {
+            return Some(object);
+        }
+        match finalizer::add(&shared.client, &object).await {
+            Ok(()) => return Some(object),
+            // A conflict means that the watch is about to tell of a newer version.
+            Err(error) => tracing::debug!(%error, object = object.name_any(), "cannot write the finalizer yet"),
+        }
+        tokio::select! {
+            () = shared.exit.cancelled() => return None,
+            () = tokio::time::sleep(RETRY_PAUSE) => {}
+            changed = objects.changed() => changed.ok()?,
+        }
     }
 }
 

@@ -87,7 +87,9 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let mut served = tokio::spawn(server.run(health.clone(), metrics.clone(), serving.clone()));
 
     let client_error = |error| Error::Client(Box::new(error));
-    let once = kube::Config { default_retry: false, read_timeout: Some(REQUEST_TIMEOUT), ..options.config.clone() };
+    let mut once = options.config.clone();
+    once.default_retry = false;
+    once.read_timeout = Some(REQUEST_TIMEOUT);
     let client = Client::try_from(once).map_err(client_error)?;
     let watching = Client::try_from(options.config.clone()).map_err(client_error)?;
     let access = Access::new(&options.config)?;
