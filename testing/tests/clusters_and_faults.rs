@@ -1,0 +1,92 @@
+//! Real clusters: started, used, broken and mended.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::time::Duration;
+
+use flagship_testing::{Part, TestResult, clusters};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::ListParams;
+
+const WEB: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: nginx}]}
+";
+
+#[tokio::test]
+async fn clusters_are_separate_and_their_controllers_work() -> TestResult {
+    let started = std::time::Instant::now();
+    let [newyork, sheffield] = clusters(["newyork", "sheffield"]).await?;
+    eprintln!("ready after {:?}", started.elapsed());
+    newyork.apply(WEB).await?;
+    newyork
+        .wait_until("a ReplicaSet of web", Duration::from_secs(20), async |client| {
+            let sets = Api::<ReplicaSet>::namespaced(client, "shop")
+                .list(&ListParams::default())
+                .await?;
+            Ok::<_, kube::Error>(sets.items.len() == 1)
+        })
+        .await?;
+    assert!(
+        Api::<Deployment>::namespaced(sheffield.client()?, "shop")
+            .get_opt("web")
+            .await?
+            .is_none()
+    );
+    assert_ne!(newyork.ip(), sheffield.ip());
+    assert_eq!(
+        newyork
+            .kubectl(&["get", "deployment", "-n", "shop", "-o", "name"])
+            .await?,
+        "deployment.apps/web\n"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_cluster_comes_back_with_its_objects() -> TestResult {
+    let [newyork] = clusters(["newyork"]).await?;
+    newyork
+        .apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: kept}, data: {a: b}}")
+        .await?;
+    newyork.lose().await?;
+    let client = newyork.client()?;
+    let error = Api::<ConfigMap>::default_namespaced(client.clone())
+        .get("kept")
+        .await
+        .unwrap_err();
+    assert!(
+        !matches!(error, kube::Error::Api(_)),
+        "somebody answered: {error}"
+    );
+    let started = std::time::Instant::now();
+    newyork.bring_back().await?;
+    eprintln!("back after {:?}", started.elapsed());
+    let kept = Api::<ConfigMap>::default_namespaced(newyork.client()?)
+        .get("kept")
+        .await?;
+    assert_eq!(kept.data.unwrap()["a"], "b");
+
+    newyork.restart(Part::ApiServer).await?;
+    Api::<ConfigMap>::default_namespaced(newyork.client()?)
+        .get("kept")
+        .await?;
+    Ok(())
+}
