@@ -18,6 +18,7 @@ use crate::binaries;
 use crate::control_plane::{Part, Ports, Site};
 use crate::error::{Error, Result};
 use crate::kubeconfig::{self, Credential};
+use crate::kwok;
 use crate::manifest;
 use crate::pki::Pki;
 use crate::process::{DEATH_TIMEOUT, Lifetime, Process};
@@ -210,6 +211,9 @@ impl Cluster {
         };
         cluster.start_parts().await?;
         cluster.wait_for_controllers().await?;
+        if options.pods {
+            kwok::add_nodes(&cluster).await?;
+        }
         Ok(cluster)
     }
 

@@ -8,11 +8,11 @@
 
 use std::time::Duration;
 
-use flagship_testing::{Part, TestResult, clusters};
+use flagship_testing::{ClusterOptions, Part, TestResult, clusters, start_clusters};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams};
 
 const WEB: &str = "
 apiVersion: v1
@@ -87,6 +87,37 @@ async fn a_lost_cluster_comes_back_with_its_objects() -> TestResult {
     newyork.restart(Part::ApiServer).await?;
     Api::<ConfigMap>::default_namespaced(newyork.client()?)
         .get("kept")
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn pods_become_ready_where_nodes_are_played() -> TestResult {
+    let [newyork] = start_clusters([ClusterOptions::new("newyork").with_pods()]).await?;
+    newyork.apply(WEB).await?;
+    newyork
+        .wait_until("a ready pod of web", Duration::from_secs(30), async |client| {
+            let web = Api::<Deployment>::namespaced(client, "shop")
+                .get_status("web")
+                .await?;
+            Ok::<_, kube::Error>(web.status.and_then(|status| status.ready_replicas) == Some(1))
+        })
+        .await?;
+    let pods = Api::<Pod>::namespaced(newyork.client()?, "shop");
+    let pod = pods.list(&ListParams::default()).await?.items.remove(0);
+    assert!(pod.spec.unwrap().node_name.unwrap().starts_with("node-"));
+
+    let delete = DeleteParams::foreground();
+    Api::<Deployment>::namespaced(newyork.client()?, "shop")
+        .delete("web", &delete)
+        .await?;
+    newyork
+        .wait_until("no pod of web", Duration::from_secs(30), async |client| {
+            let left = Api::<Pod>::namespaced(client, "shop")
+                .list(&ListParams::default())
+                .await?;
+            Ok::<_, kube::Error>(left.items.is_empty())
+        })
         .await?;
     Ok(())
 }
