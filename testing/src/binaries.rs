@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -166,6 +167,50 @@ fn build(module: &Path, folder: &Path, programs: &[Program]) -> Result<()> {
         fs::rename(&built, folder.join(program.name())).map_err(Error::file("move into place", built))?;
     }
     fs::remove_dir_all(&aside).map_err(Error::file("remove", aside))
+}
+
+/// The `flagship` program: `FLAGSHIP_BIN`, or cargo builds it in the profile of this harness. Blocks.
+pub(crate) fn find_or_build_flagship() -> Result<PathBuf> {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    if let Some(path) = env::var_os("FLAGSHIP_BIN") {
+        return Ok(path.into());
+    }
+    // Whoever comes while it is being built waits; a build that failed is tried again.
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = &*built {
+        return Ok(path.clone());
+    }
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .args(["build", "--quiet", "--package", "flagship", "--bin", "flagship"])
+        .arg("--message-format=json-render-diagnostics")
+        .args((!cfg!(debug_assertions)).then_some("--release"))
+        .stdin(Stdio::null());
+    let output = command.output().map_err(|source| Error::Start {
+        program: "cargo".into(),
+        source,
+    })?;
+    let messages = String::from_utf8_lossy(&output.stdout);
+    match executable(&messages).filter(|_| output.status.success()) {
+        Some(path) => Ok(built.insert(path).clone()),
+        None => Err(Error::Build {
+            what: "flagship".into(),
+            status: output.status,
+            output: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        }),
+    }
+}
+
+/// The program that cargo's messages say it built.
+fn executable(messages: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find_map(|message| {
+            let path = message["executable"].as_str()?;
+            (message["target"]["name"] == "flagship").then(|| path.into())
+        })
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -22,6 +23,7 @@ use crate::kwok;
 use crate::manifest;
 use crate::pki::Pki;
 use crate::process::{DEATH_TIMEOUT, Lifetime, Process};
+use crate::process_list::ProcessList;
 use crate::run_folder::{self, RunFolder};
 
 /// A control plane is ready in three seconds on an idle machine; builds and other tests may share the cores.
@@ -96,7 +98,12 @@ pub struct Cluster {
     folder: PathBuf,
     lifetime: Lifetime,
     config: kube::Config,
-    parts: Vec<(Part, Process)>,
+    server: String,
+    authority: String,
+    parts: Vec<(Part, Arc<Process>)>,
+    controllers: Mutex<Vec<Arc<Process>>>,
+    /// The controllers that went down with the cluster and come back with it.
+    lost_controllers: Mutex<Vec<Arc<Process>>>,
 }
 
 /// Starts clusters of these names side by side.
@@ -197,7 +204,7 @@ impl Cluster {
                     Part::Scheduler => site.scheduler(program.clone()),
                     Part::Kwok => site.kwok(program.clone()),
                 };
-                (*part, Process::new(command, lifetime))
+                (*part, Arc::new(Process::new(command, lifetime)))
             })
             .collect();
         let cluster = Self {
@@ -207,7 +214,11 @@ impl Cluster {
             config: client_config(&kubeconfig_file).await?,
             folder,
             lifetime,
+            server,
+            authority: pki.authority_certificate(),
             parts,
+            controllers: Mutex::default(),
+            lost_controllers: Mutex::default(),
         };
         cluster.start_parts().await?;
         cluster.wait_for_controllers().await?;
@@ -385,13 +396,15 @@ impl Cluster {
             process.kill().await?;
         }
         process.start()?;
+        self.record_processes()?;
         match self.part(Part::Etcd)?.is_running()? && self.part(Part::ApiServer)?.is_running()? {
             true => self.wait_for_api_server().await,
             false => Ok(()),
         }
     }
 
-    /// Loses the whole cluster at one blow: every process gets SIGKILL before the first is waited for.
+    /// Loses the whole cluster at one blow: every process, Flagship's controllers too, gets SIGKILL before the first is
+    /// waited for.
     ///
     /// # Errors
     /// If a process cannot be killed.
@@ -400,18 +413,35 @@ impl Cluster {
         for process in &running {
             process.signal(Signal::KILL)?;
         }
+        let controllers = self.controllers().clone();
+        let mut lost = lock(&self.lost_controllers);
+        lost.extend(
+            running
+                .iter()
+                .filter(|one| controllers.iter().any(|other| Arc::ptr_eq(one, other)))
+                .cloned(),
+        );
+        drop(lost);
         for process in running {
             process.wait(DEATH_TIMEOUT).await?;
         }
         Ok(())
     }
 
-    /// Starts what [`Self::lose`] killed, with the same data and ports, and waits until the API server is ready.
+    /// Starts what [`Self::lose`] killed, with the same data and ports: the control plane, and once its API server is
+    /// ready, the controllers.
     ///
     /// # Errors
     /// If a process does not start or the API server does not become ready.
     pub async fn bring_back(&self) -> Result<()> {
-        self.start_parts().await
+        self.start_parts().await?;
+        let lost = std::mem::take(&mut *lock(&self.lost_controllers));
+        for controller in lost {
+            if !controller.is_running()? {
+                controller.start()?;
+            }
+        }
+        self.record_processes()
     }
 
     /// Freezes every process of the cluster, as a hypervisor or an overloaded machine does.
@@ -445,18 +475,28 @@ impl Cluster {
                 process.start()?;
             }
         }
+        self.record_processes()?;
         self.wait_for_api_server().await?;
         for (_, process) in &self.parts {
             if !process.is_running()? {
                 process.start()?;
             }
         }
-        Ok(())
+        self.record_processes()
     }
 
-    fn running(&self) -> Result<Vec<&Process>> {
-        let mut running = Vec::with_capacity(self.parts.len());
-        for (_, process) in &self.parts {
+    fn processes(&self) -> Vec<Arc<Process>> {
+        // Controllers first: a cluster that dies or freezes leaves its controller no time to notice.
+        self.controllers()
+            .iter()
+            .chain(self.parts.iter().map(|(_, process)| process))
+            .cloned()
+            .collect()
+    }
+
+    fn running(&self) -> Result<Vec<Arc<Process>>> {
+        let mut running = Vec::new();
+        for process in self.processes() {
             if process.is_running()? {
                 running.push(process);
             }
@@ -464,10 +504,36 @@ impl Cluster {
         Ok(running)
     }
 
+    pub(crate) fn controllers(&self) -> MutexGuard<'_, Vec<Arc<Process>>> {
+        lock(&self.controllers)
+    }
+
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        self.lifetime
+    }
+
+    /// The API server's address, as a kubeconfig has it.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The certificate by which clients know the API server.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Writes down what runs, so that a cluster in the background can be removed by another process.
+    pub(crate) fn record_processes(&self) -> Result<()> {
+        match self.lifetime {
+            Lifetime::Process => Ok(()),
+            Lifetime::Background => ProcessList::of(&self.processes())?.write(&self.folder),
+        }
+    }
+
     fn part(&self, part: Part) -> Result<&Process> {
         let found = self.parts.iter().find(|(other, _)| *other == part);
         found
-            .map(|(_, process)| process)
+            .map(|(_, process)| &**process)
             .ok_or_else(|| Error::NoSuchPart {
                 cluster: self.name.clone(),
                 part: part.name(),
@@ -520,10 +586,15 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if self.lifetime == Lifetime::Process {
-            self.parts.clear();
+            self.processes().iter().for_each(|process| process.retire());
             run_folder::discard(&self.folder);
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A list is whole whatever panicked beside it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The context of a cluster of this name, in every kubeconfig.
@@ -531,7 +602,7 @@ fn context_name(cluster: &str) -> String {
     format!("flagship-{cluster}")
 }
 
-async fn client_config(kubeconfig: &Path) -> Result<kube::Config> {
+pub(crate) async fn client_config(kubeconfig: &Path) -> Result<kube::Config> {
     let wrong = |error: &dyn std::fmt::Display| Error::Kubeconfig {
         path: kubeconfig.to_owned(),
         reason: error.to_string(),
@@ -545,7 +616,9 @@ async fn client_config(kubeconfig: &Path) -> Result<kube::Config> {
     Ok(config)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {

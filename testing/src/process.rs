@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
@@ -23,7 +24,7 @@ const EXIT_POLL: Duration = Duration::from_millis(5);
 
 /// Who outlives whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lifetime {
+pub(crate) enum Lifetime {
     /// The children die with this process, however it ends, and leave no files behind.
     Process,
     /// The children go on running after this process has ended.
@@ -198,8 +199,9 @@ impl Process {
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
+impl Process {
+    /// Ends it for good, unless it is to run on in the background.
+    pub(crate) fn retire(&self) {
         if self.lifetime == Lifetime::Background {
             return;
         }
@@ -208,6 +210,12 @@ impl Drop for Process {
             child.kill().ok();
             child.wait().ok();
         }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.retire();
     }
 }
 
@@ -285,6 +293,8 @@ fn start_ticks(pid: i32) -> Result<Option<u64>> {
     match fs::read_to_string(&path) {
         Ok(text) => Ok(parse_start_ticks(&text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // It ended between the opening and the reading.
+        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(None),
         Err(error) => Err(Error::file("read", path)(error)),
     }
 }
@@ -313,7 +323,7 @@ impl ProcessId {
         let deadline = std::time::Instant::now() + DEATH_TIMEOUT;
         while start_ticks(self.pid)? == Some(self.start_ticks) {
             match kill_process(pid, Signal::KILL) {
-                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => return Err(error(errno.into())),
             }
             if std::time::Instant::now() > deadline {
