@@ -512,6 +512,11 @@ impl Cluster {
         self.lifetime
     }
 
+    /// How an administrator's clients are made.
+    pub(crate) fn config(&self) -> &kube::Config {
+        &self.config
+    }
+
     /// The API server's address, as a kubeconfig has it.
     pub(crate) fn server(&self) -> &str {
         &self.server
