@@ -1,5 +1,6 @@
 //! One cluster: its control plane, and what a test does with it.
 
+use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -220,12 +221,25 @@ impl Cluster {
             controllers: Mutex::default(),
             lost_controllers: Mutex::default(),
         };
-        cluster.start_parts().await?;
-        cluster.wait_for_controllers().await?;
-        if options.pods {
-            kwok::add_nodes(&cluster).await?;
+        match cluster.bring_up(options.pods).await {
+            Ok(()) => Ok(cluster),
+            Err(error) => {
+                cluster.processes().iter().for_each(|process| process.end());
+                // A second attempt has other ports, and etcd would not accept them.
+                fs::remove_dir_all(cluster.folder.join("etcd")).ok();
+                Err(error)
+            }
         }
-        Ok(cluster)
+    }
+
+    async fn bring_up(&self, pods: bool) -> Result<()> {
+        self.start_parts().await?;
+        // The controller manager has no port to ask; its first visible deed is a ServiceAccount.
+        self.wait_for_service_account("default").await?;
+        if pods {
+            kwok::add_nodes(self).await?;
+        }
+        Ok(())
     }
 
     /// The name it was given.
@@ -573,11 +587,6 @@ impl Cluster {
         }
     }
 
-    /// The controller manager has no port to ask; its first visible deed is a ServiceAccount.
-    async fn wait_for_controllers(&self) -> Result<()> {
-        self.wait_for_service_account("default").await
-    }
-
     async fn wait_for_service_account(&self, namespace: &str) -> Result<()> {
         let what = format!("the ServiceAccount default in namespace {namespace}");
         self.wait_until(&what, READY_WITHIN, async |client| {
@@ -591,7 +600,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if self.lifetime == Lifetime::Process {
-            self.processes().iter().for_each(|process| process.retire());
+            self.processes().iter().for_each(|process| process.end());
             run_folder::discard(&self.folder);
         }
     }

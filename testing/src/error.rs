@@ -162,6 +162,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A named cluster cannot be created.
+    #[error("create cluster {name}: {reason}")]
+    Create {
+        /// Its name.
+        name: String,
+        /// What stands against it, and what to do.
+        reason: String,
+    },
     /// A command of the user's machine failed.
     #[error("run `{command}`: {status}: {output}")]
     Command {

@@ -200,11 +200,8 @@ impl Process {
 }
 
 impl Process {
-    /// Ends it for good, unless it is to run on in the background.
-    pub(crate) fn retire(&self) {
-        if self.lifetime == Lifetime::Background {
-            return;
-        }
+    /// Ends it for good. Blocks until it is gone.
+    pub(crate) fn end(&self) {
         if let Some(mut child) = self.child().take() {
             // It may have ended by itself, and nobody is left to tell.
             child.kill().ok();
@@ -215,7 +212,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.retire();
+        if self.lifetime == Lifetime::Process {
+            self.end();
+        }
     }
 }
 
