@@ -68,16 +68,22 @@ enum Provider {
     Kind,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(arguments).await {
-        Ok(code) => code,
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
+            eprintln!("error: start the async runtime: {error}");
+            return ExitCode::FAILURE;
         }
-    }
+    };
+    let result = runtime.block_on(run(arguments));
+    // After an interruption a build may still run, which ends with this process.
+    runtime.shutdown_background();
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode> {
