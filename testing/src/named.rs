@@ -88,10 +88,25 @@ impl NamedClusters {
             Ok(NamedCluster { cluster, controller })
         }
         .await;
-        if created.is_err() {
-            self.remove(name)?;
+        match created {
+            Ok(created) => Ok(created),
+            Err(error) => {
+                self.remove(name)?;
+                // Its log goes with the rest.
+                Err(match error {
+                    Error::Ended {
+                        process,
+                        status,
+                        tail,
+                        ..
+                    } => Error::Create {
+                        name: name.to_owned(),
+                        reason: format!("{process} ended with {status}; it said last:\n{tail}"),
+                    },
+                    other => other,
+                })
+            }
         }
-        created
     }
 
     async fn start(&self, name: &str, ip: Ipv4Addr, folder: &Path) -> Result<Cluster> {
