@@ -26,6 +26,7 @@ mod recorder;
 mod run_folder;
 mod service_address;
 mod shared;
+mod site;
 pub mod simulation;
 
 pub use cluster::{Cluster, ClusterOptions, clusters, start_clusters};
@@ -39,3 +40,4 @@ pub use recorder::{Recorder, Selection};
 pub use run_folder::{Failure, TestResult, keep_logs};
 pub use service_address::{loopback_for, with_loopback_addresses};
 pub use shared::SharedClusters;
+pub use site::{Manifest, PATIENCE, Site, condition, sites, sites_with};
