@@ -246,6 +246,8 @@ struct Item {
     /// Whether this order has dealt with it once, well or not: then higher ranks need not wait for it.
     settled: bool,
     busy: bool,
+    /// Whether a watch told during a step that it is gone, so that the step's answer may be out of date.
+    doubted: bool,
     fault: Option<Fault>,
     due: Duration,
     /// A creation without an answer may take effect until then.
@@ -324,6 +326,7 @@ impl Item {
             right: false,
             settled: false,
             busy: false,
+            doubted: false,
             fault: None,
             due: Duration::ZERO,
             maybe_until: None,
