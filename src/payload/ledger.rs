@@ -59,8 +59,12 @@ pub(super) enum Step {
     Upgrade { uid: String },
     /// Server-side apply, if it is unchanged since it was seen.
     Apply { uid: String, resource_version: String },
-    /// Delete it, if it is unchanged since it was seen.
-    Delete { uid: String, resource_version: String },
+    /// Delete it, if it is unchanged since it was seen; after what it owns, if that may run processes.
+    Delete {
+        uid: String,
+        resource_version: String,
+        foreground: bool,
+    },
     /// List what a Namespace holds besides what Kubernetes puts there.
     ListContents,
     /// List the custom resources of a CustomResourceDefinition.
@@ -119,8 +123,16 @@ pub(super) enum Failure {
 pub(super) struct Sweep {
     /// The objects that must be gone, with the versions they are listed in.
     pub(super) objects: BTreeMap<ObjectKey, String>,
-    /// By namespace, the UIDs of workloads whose Pods must be gone.
-    pub(super) workloads: BTreeMap<String, BTreeSet<String>>,
+    /// By namespace, the objects whose Pods must be gone.
+    pub(super) owners: BTreeMap<String, Owners>,
+}
+
+/// What may own Pods in one namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Owners {
+    pub(super) uids: BTreeSet<String>,
+    /// Whether there are workloads among them, so that it must be possible to list Pods.
+    pub(super) have_workloads: bool,
 }
 
 /// One kind in one namespace, or in all, as it is watched.
@@ -234,6 +246,8 @@ struct Item {
     /// Whether this order has dealt with it once, well or not: then higher ranks need not wait for it.
     settled: bool,
     busy: bool,
+    /// Whether a watch told during a step that it is gone, so that the step's answer may be out of date.
+    doubted: bool,
     fault: Option<Fault>,
     due: Duration,
     /// A creation without an answer may take effect until then.
@@ -312,6 +326,7 @@ impl Item {
             right: false,
             settled: false,
             busy: false,
+            doubted: false,
             fault: None,
             due: Duration::ZERO,
             maybe_until: None,
@@ -594,13 +609,10 @@ impl Ledger {
             return;
         }
         stopping.sweep.objects.insert(key.clone(), item.version.clone());
-        if let (true, Some(namespace), Some(uid)) = (item.rank.is_workload(), &key.namespace, &item.uid) {
-            stopping
-                .sweep
-                .workloads
-                .entry(namespace.clone())
-                .or_default()
-                .insert(uid.clone());
+        if let (Some(namespace), Some(uid)) = (&key.namespace, &item.uid) {
+            let owners = stopping.sweep.owners.entry(namespace.clone()).or_default();
+            owners.uids.insert(uid.clone());
+            owners.have_workloads |= item.rank.is_workload();
         }
     }
 

@@ -12,13 +12,25 @@ pub(super) type Projection = [u8; 16];
 /// The digest of `live`, of the fields that `written` has.
 pub(super) fn project(live: &Value, written: &Map<String, Value>) -> Projection {
     let mut hasher = Sha256::new();
-    hash_map(live, written, &mut hasher);
+    hash_fields(live, fields_of(written), &mut hasher);
     let mut digest = [0; 16];
     digest.copy_from_slice(&hasher.finalize()[..16]);
     digest
 }
 
-fn hash_map(live: &Value, written: &Map<String, Value>, hasher: &mut Sha256) {
+/// The fields to compare. Its kind tells an object from others, not its states; and a list leaves the kinds of its items
+/// out.
+fn fields_of(written: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
+    written
+        .iter()
+        .filter(|(field, _)| !["apiVersion", "kind"].contains(&field.as_str()))
+}
+
+fn hash_fields<'a>(
+    live: &Value,
+    written: impl Iterator<Item = (&'a String, &'a Value)>,
+    hasher: &mut Sha256,
+) {
     for (field, value) in written {
         // A length before each text keeps two different sets of fields from having the same bytes.
         hasher.update(field.len().to_le_bytes());
@@ -34,7 +46,7 @@ fn hash_value(live: Option<&Value>, written: &Value, hasher: &mut Sha256) {
     match written {
         Value::Object(fields) if live.is_object() => {
             hasher.update([1]);
-            hash_map(live, fields, hasher);
+            hash_fields(live, fields.iter(), hasher);
         }
         Value::Array(elements)
             if live.is_array() && elements.iter().all(|element| name_of(element).is_some()) =>
@@ -67,15 +79,19 @@ fn name_of(element: &Value) -> Option<&str> {
 /// after a restart: an object that has them needs no write. One that the API server wrote down differently (`1000m` as
 /// `1`) is written again, which changes nothing.
 pub(super) fn contains(live: &Value, written: &Map<String, Value>) -> bool {
-    written.iter().all(|(field, value)| match live.get(field) {
-        Some(live) => contains_value(live, value),
-        None => value.is_null(),
-    })
+    fields_of(written).all(|(field, value)| contains_field(live, field, value))
+}
+
+fn contains_field(live: &Value, field: &str, written: &Value) -> bool {
+    live.get(field)
+        .map_or(written.is_null(), |live| contains_value(live, written))
 }
 
 fn contains_value(live: &Value, written: &Value) -> bool {
     match (live, written) {
-        (Value::Object(_), Value::Object(written)) => contains(live, written),
+        (Value::Object(_), Value::Object(written)) => written
+            .iter()
+            .all(|(field, value)| contains_field(live, field, value)),
         (Value::Array(live), Value::Array(written)) => {
             live.len() == written.len()
                 && live
@@ -160,6 +176,18 @@ mod tests {
         let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
         value.pointer_mut(parent).expect("a parent")[field] = new;
         value
+    }
+
+    #[test]
+    fn an_object_is_the_same_in_a_list_which_leaves_its_kind_out() {
+        let written = map(json!({"apiVersion": "v1", "kind": "A", "spec": {"kind": "x"}}));
+        let alone = json!({"apiVersion": "v1", "kind": "A", "spec": {"kind": "x"}});
+        let listed = json!({"spec": {"kind": "x"}});
+        assert_eq!(project(&alone, &written), project(&listed, &written));
+        assert!(contains(&listed, &written));
+        let other = json!({"spec": {"kind": "y"}});
+        assert_ne!(project(&other, &written), project(&listed, &written));
+        assert!(!contains(&other, &written));
     }
 
     #[test]

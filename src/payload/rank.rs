@@ -86,10 +86,37 @@ impl Rank {
         self.0 == WORKLOADS
     }
 
-    /// Whether objects of this rank are created after, and removed before, those that run processes.
-    pub(super) fn is_above_workloads(self) -> bool {
-        self.0 > WORKLOADS
+    /// Whether what it owns may run processes, so that its deletion must wait for that. The other kinds are deleted at
+    /// once: the garbage collector would make each wait for its turn, some 50 ms with the limits that it usually has, to
+    /// find nothing. Should somebody have made them own Pods all the same, the last sweep waits for these.
+    pub(super) fn may_own_processes(self) -> bool {
+        self.is_workload() || self.0 >= OTHER
     }
+
+    /// When it is removed. Each object is sent its deletion in the reverse order of creation, but only the next stage
+    /// waits until it is gone: among configuration, say, nobody depends on the order any more.
+    pub(super) fn stage(self) -> Stage {
+        match self.0 {
+            0 => Stage::Namespaces,
+            1 => Stage::Definitions,
+            rank if rank < WORKLOADS => Stage::Configuration,
+            WORKLOADS => Stage::Workloads,
+            _ => Stage::Extensions,
+        }
+    }
+}
+
+/// The stages of a removal, the last first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Namespaces,
+    Definitions,
+    /// What workloads refer to.
+    Configuration,
+    /// What runs processes.
+    Workloads,
+    /// What refers to workloads, and what is served by them: custom resources, webhooks, Ingresses.
+    Extensions,
 }
 
 const WORKLOADS: usize = 12;
@@ -140,9 +167,35 @@ mod tests {
     }
 
     #[test]
+    fn only_known_kinds_are_known_to_own_no_processes() {
+        for (group, kind) in [
+            ("", "Pod"),
+            ("batch", "CronJob"),
+            ("example.com", "Widget"),
+            ("example.com", "Service"),
+        ] {
+            assert!(rank(group, kind).may_own_processes(), "{kind}");
+        }
+        for (group, kind) in [
+            ("", "ConfigMap"),
+            ("", "Service"),
+            ("networking.k8s.io", "Ingress"),
+        ] {
+            assert!(!rank(group, kind).may_own_processes(), "{kind}");
+        }
+    }
+
+    #[test]
     fn workloads_are_where_they_are_listed() {
         assert!(rank("apps", "StatefulSet").is_workload());
-        assert!(!rank("", "Service").is_workload() && !rank("", "Service").is_above_workloads());
-        assert!(rank("networking.k8s.io", "Ingress").is_above_workloads());
+        assert_eq!(rank("apps", "StatefulSet").stage(), Stage::Workloads);
+        assert_eq!(rank("", "Service").stage(), Stage::Configuration);
+        assert_eq!(rank("networking.k8s.io", "Ingress").stage(), Stage::Extensions);
+        assert_eq!(rank("example.com", "Widget").stage(), Stage::Extensions);
+        assert_eq!(
+            rank("apiextensions.k8s.io", "CustomResourceDefinition").stage(),
+            Stage::Definitions
+        );
+        assert_eq!(rank("", "Namespace").stage(), Stage::Namespaces);
     }
 }

@@ -1,5 +1,7 @@
 //! Looks for what is left: in a Namespace or of a kind before it is deleted, and of the whole payload at the end.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use hyper::Method;
 use serde::Deserialize;
@@ -8,7 +10,7 @@ use serde_json::Value;
 use super::{
     access::{Call, REQUESTS_MAX, RequestError},
     catalog::Kinds,
-    ledger::{Failure, Outcome, Sweep, Swept},
+    ledger::{Failure, Outcome, Owners, Sweep, Swept},
     mark::{self, Mark, Owner},
     object::ObjectKey,
     write::{Place, Writer, collection_path, failed},
@@ -24,8 +26,8 @@ const NAMED_MAX: usize = 5;
 
 #[derive(Deserialize)]
 struct Page {
-    #[serde(default)]
-    items: Vec<Value>,
+    /// An empty list of metadata comes as null.
+    items: Option<Vec<Value>>,
     #[serde(default)]
     metadata: PageMetadata,
 }
@@ -57,7 +59,7 @@ impl Writer {
                 Err(error) if error.code() == Some(404) => return Ok(items),
                 Err(error) => return Err(error),
             };
-            items.extend(page.items);
+            items.extend(page.items.into_iter().flatten());
             if page.metadata.next.is_empty() {
                 return Ok(items);
             }
@@ -164,7 +166,7 @@ impl Writer {
         owner: &Owner,
         sweep: &Sweep,
     ) -> Result<Vec<ObjectKey>, RequestError> {
-        let mut places = std::collections::BTreeMap::new();
+        let mut places = BTreeMap::new();
         for (key, version) in &sweep.objects {
             if let Some((version, kind)) = kinds.resolve(key, version) {
                 let path = collection_path(&key.group, &version, &kind.plural, key.namespace.as_deref());
@@ -196,44 +198,74 @@ impl Writer {
             .await
     }
 
-    /// The Pods of the workloads, and the ReplicaSets and Jobs through which they own them, that still exist. A Pod whose
-    /// owner is gone counts as well: it is about to be collected, and whose it was can no longer be told.
+    /// The Pods of what was removed, and the ReplicaSets and Jobs through which workloads own them, that still exist.
     async fn dependents(&self, sweep: &Sweep) -> Result<Vec<ObjectKey>, RequestError> {
         let mut left = Vec::new();
-        for (namespace, uids) in sweep.workloads.iter().filter(|(_, uids)| !uids.is_empty()) {
+        for (namespace, Owners { uids, have_workloads }) in &sweep.owners {
+            if uids.is_empty() {
+                continue;
+            }
             let list = |group: &str, plural: &str| {
                 let path = collection_path(group, "v1", plural, Some(namespace));
                 async move { self.list(&path, None).await }
             };
             // Pods first: what appears between two lists then only makes it wait once more.
-            let pods = list("", "pods").await?;
-            let (replica_sets, jobs) = tokio::try_join!(list("apps", "replicasets"), list("batch", "jobs"))?;
-            let key = |group: &str, kind: &str, item: &Value| ObjectKey {
+            let pods = match list("", "pods").await {
+                Err(error) if error.code() == Some(403) && !have_workloads => continue,
+                pods => pods?,
+            };
+            let (replica_sets, jobs) = match have_workloads {
+                true => tokio::try_join!(list("apps", "replicasets"), list("batch", "jobs"))?,
+                false => (Vec::new(), Vec::new()),
+            };
+            let key = |(group, kind, item): (&str, &str, &Value)| ObjectKey {
                 group: group.to_owned(),
                 kind: kind.to_owned(),
                 namespace: Some(namespace.clone()),
                 name: item["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
             };
-            let mut middle_uids = std::collections::BTreeSet::new();
-            for (group, kind, items) in [("apps", "ReplicaSet", &replica_sets), ("batch", "Job", &jobs)] {
-                for item in items {
-                    middle_uids.insert(item["metadata"]["uid"].as_str().unwrap_or_default());
-                    if owners(item).any(|(_, uid)| uids.contains(uid)) {
-                        left.push(key(group, kind, item));
-                    }
-                }
-            }
-            for pod in &pods {
-                let is_left = owners(pod).any(|(kind, uid)| {
-                    uids.contains(uid) || ["ReplicaSet", "Job"].contains(&kind) && !middle_uids.contains(uid)
-                });
-                if is_left {
-                    left.push(key("", "Pod", pod));
-                }
-            }
+            left.extend(
+                still_there(uids, *have_workloads, &pods, &replica_sets, &jobs)
+                    .into_iter()
+                    .map(key),
+            );
         }
         Ok(left)
     }
+}
+
+/// Of these objects, those that are owned by one of `uids`, directly or through a ReplicaSet or Job. If there were
+/// workloads, a Pod whose ReplicaSet or Job is gone counts as well: it is about to be collected, and whose it was can no
+/// longer be told.
+fn still_there<'a>(
+    uids: &BTreeSet<String>,
+    had_workloads: bool,
+    pods: &'a [Value],
+    replica_sets: &'a [Value],
+    jobs: &'a [Value],
+) -> Vec<(&'static str, &'static str, &'a Value)> {
+    let owned = |item: &Value| owners(item).any(|(_, uid)| uids.contains(uid));
+    let between = replica_sets
+        .iter()
+        .chain(jobs)
+        .filter_map(|item| item["metadata"]["uid"].as_str());
+    let between: BTreeSet<&str> = between.collect();
+    let orphaned = |pod: &Value| {
+        owners(pod).any(|(kind, uid)| ["ReplicaSet", "Job"].contains(&kind) && !between.contains(uid))
+    };
+    let pods = pods
+        .iter()
+        .filter(|pod| owned(pod) || had_workloads && orphaned(pod))
+        .map(|pod| ("", "Pod", pod));
+    let sets = replica_sets
+        .iter()
+        .filter(|item| owned(item))
+        .map(|item| ("apps", "ReplicaSet", item));
+    let jobs = jobs
+        .iter()
+        .filter(|item| owned(item))
+        .map(|item| ("batch", "Job", item));
+    pods.chain(sets).chain(jobs).collect()
 }
 
 fn owners(item: &Value) -> impl Iterator<Item = (&str, &str)> {
@@ -254,4 +286,60 @@ fn is_by_the_way(group: &str, kind: &str) -> bool {
             | ("coordination.k8s.io", "Lease")
             | ("metrics.k8s.io", _)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn item(name: &str, owner: Option<(&str, &str)>) -> Value {
+        let owners: Vec<_> = owner
+            .into_iter()
+            .map(|(kind, uid)| json!({"kind": kind, "uid": uid}))
+            .collect();
+        json!({"metadata": {"name": name, "uid": format!("uid-{name}"), "ownerReferences": owners}})
+    }
+
+    fn names(found: Vec<(&str, &str, &Value)>) -> Vec<String> {
+        found
+            .into_iter()
+            .map(|(_, kind, item)| format!("{kind} {}", item["metadata"]["name"]))
+            .collect()
+    }
+
+    #[test]
+    fn pods_count_by_their_owners() {
+        let uids = BTreeSet::from(["deployment".to_owned(), "set".to_owned()]);
+        let pods = [
+            item("direct", Some(("StatefulSet", "set"))),
+            item("of-ours", Some(("ReplicaSet", "uid-ours"))),
+            item("of-another", Some(("ReplicaSet", "uid-another"))),
+            item("orphaned", Some(("ReplicaSet", "uid-collected"))),
+            item("alone", None),
+            item("of-another-set", Some(("StatefulSet", "another"))),
+        ];
+        let replica_sets = [
+            item("ours", Some(("Deployment", "deployment"))),
+            item("another", Some(("Deployment", "x"))),
+        ];
+        // While the ReplicaSet is there, it stands for its Pods.
+        assert_eq!(
+            names(still_there(&uids, true, &pods, &replica_sets, &[])),
+            ["Pod \"direct\"", "Pod \"orphaned\"", "ReplicaSet \"ours\""]
+        );
+        assert_eq!(
+            names(still_there(&uids, false, &pods[..1], &[], &[])),
+            ["Pod \"direct\""]
+        );
+        assert!(still_there(&uids, false, &pods[1..], &[], &[]).is_empty());
+    }
 }

@@ -121,6 +121,7 @@ impl<S: InventoryStore> Runner<S> {
                         async move { Done::Swept(writer.sweep(&kinds, &owner, &sweep).await) }.boxed()
                     }
                     Action::Step { key, version, step } => {
+                        tracing::debug!(multicluster = %self.owner, object = %key, ?step);
                         let body = ledger.body(&key);
                         let (writer, kinds, guard) = (writer.clone(), self.catalog.kinds(), guard.clone());
                         async move {

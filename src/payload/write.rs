@@ -69,9 +69,10 @@ impl Writer {
                 Step::Delete {
                     uid,
                     resource_version,
+                    foreground,
                 },
                 ..,
-            ) => self.delete(&place, uid, resource_version).await,
+            ) => self.delete(&place, uid, resource_version, *foreground).await,
             (Step::ListContents, ..) => self.list_contents(kinds, &key.name).await,
             (Step::ListCustomResources, ..) => self.list_custom_resources(&place).await,
             // The order has changed since the step was planned.
@@ -147,11 +148,11 @@ impl Writer {
         }
     }
 
-    async fn delete(&self, place: &Place, uid: &str, resource_version: &str) -> Outcome {
+    async fn delete(&self, place: &Place, uid: &str, resource_version: &str, foreground: bool) -> Outcome {
         let options = json!({
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "propagationPolicy": "Foreground",
+            "propagationPolicy": if foreground { "Foreground" } else { "Background" },
             "preconditions": {"uid": uid, "resourceVersion": resource_version},
         });
         let call = Call::new(Method::DELETE, place.object.clone())

@@ -94,6 +94,12 @@ impl Ledger {
             }
             Outcome::Failed { failure, maybe_until } => self.failed(now, key, step, failure, maybe_until),
         }
+        if let Some(item) = self.items.get_mut(key)
+            && std::mem::take(&mut item.doubted)
+            && item.live().is_some()
+        {
+            item.seen = Seen::Unsure;
+        }
         self.settle(now, key);
     }
 
@@ -112,6 +118,10 @@ impl Ledger {
         };
         let uid = last["metadata"]["uid"].as_str().unwrap_or_default();
         match &item.seen {
+            _ if item.busy => {
+                item.doubted = true;
+                return;
+            }
             Seen::Ours(live) if live.uid != uid => return,
             Seen::Ours(live) if live.deleting || is_deleting(last) => self.vanished(now, key),
             // It may be gone, or somebody has taken the label away.
@@ -124,7 +134,12 @@ impl Ledger {
     /// A watch has listed all objects of ours of one kind and place; those that it did not list may be gone.
     pub(in crate::payload) fn listed(&mut self, is_missing: impl Fn(&ObjectKey) -> bool) {
         for (key, item) in &mut self.items {
-            if !item.busy && item.live().is_some() && is_missing(key) {
+            if !is_missing(key) {
+                continue;
+            }
+            if item.busy {
+                item.doubted = true;
+            } else if item.live().is_some() {
                 item.seen = Seen::Unsure;
             }
         }
@@ -206,6 +221,16 @@ impl Ledger {
         };
         let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
         let (uid, resource_version) = (text("uid"), text("resourceVersion"));
+        if written {
+            if let Mode::Running { payload, .. } = &self.mode
+                && let Some(document) = item.document.and_then(|index| payload.documents().get(index))
+            {
+                item.expected = Some(project(object, document.body()));
+            }
+            if std::mem::take(&mut item.repair.under_way) {
+                self.repairs += 1;
+            }
+        }
         if let Seen::Ours(live) = &item.seen
             && live.uid == uid
             && is_older(&resource_version, &live.resource_version)
@@ -232,11 +257,10 @@ impl Ledger {
             }
             if let Some(document) = item.document.and_then(|index| payload.documents().get(index)) {
                 let projection = project(object, document.body());
-                let as_written = written
-                    || match item.expected {
-                        Some(expected) => expected == projection,
-                        None => contains(object, document.body()),
-                    };
+                let as_written = match item.expected {
+                    Some(expected) => expected == projection,
+                    None => contains(object, document.body()),
+                };
                 drifted = item.right && !(as_written && stamp == wanted);
                 item.right = as_written && stamp == wanted;
                 if item.right {
@@ -249,9 +273,7 @@ impl Ledger {
             (item.uid, item.suspected, item.owned) = (Some(uid.clone()), false, true);
             self.save_due.get_or_insert(now + SAVE_DELAY);
         }
-        if written && std::mem::take(&mut item.repair.under_way) {
-            self.repairs += 1;
-        }
+
         let deleting = is_deleting(object);
         let serves = serves(key, object);
         if !deleting && serves {

@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use super::{Action, Fault, Item, Ledger, Mode, OnDemotion, SAVE_DELAY, Seen, Step, SweepState};
-use crate::payload::{inventory::OBJECTS_MAX, object::ObjectKey, rank::Rank, status::ObjectState};
+use crate::payload::{
+    inventory::OBJECTS_MAX,
+    object::ObjectKey,
+    rank::{Rank, Stage},
+    status::ObjectState,
+};
 
 /// How long what runs processes waits for what must go before it. Longer, and a finalizer on an Ingress, say, would keep
 /// a second copy of the application running.
@@ -185,9 +190,9 @@ impl Ledger {
                     if let Mode::Stopping(stopping) = &mut self.mode {
                         stopping.sweep.objects.remove(key);
                         if let (Some(namespace), Some(uid)) = (&key.namespace, &item.uid)
-                            && let Some(uids) = stopping.sweep.workloads.get_mut(namespace)
+                            && let Some(owners) = stopping.sweep.owners.get_mut(namespace)
                         {
-                            uids.remove(uid);
+                            owners.uids.remove(uid);
                         }
                     }
                 }
@@ -215,8 +220,8 @@ impl Ledger {
         plan: &mut Plan,
         is_to_go: impl Fn(&Item) -> bool,
     ) {
-        // The lowest rank of what is still to go, and whether workloads must wait for it no longer.
-        let mut open: Option<(Rank, bool)> = None;
+        // The stage of what is still to go, and whether workloads wait for it no longer.
+        let mut open: Option<(Stage, bool)> = None;
         for key in self.sequence.clone().into_iter().rev() {
             let Some(item) = self
                 .items
@@ -225,17 +230,18 @@ impl Ledger {
             else {
                 continue;
             };
-            if let Some((rank, is_passable)) = open
-                && item.rank < rank
-                && (!is_passable || key.is_shareable())
+            let stage = item.rank.stage();
+            if let Some((open, is_passable)) = open
+                && stage < open
+                && !(is_passable && stage >= Stage::Configuration)
             {
                 break;
             }
             let waited = item
                 .awaited
                 .map_or(Duration::ZERO, |(since, _)| now.saturating_sub(since));
-            let is_passable = item.rank.is_above_workloads() && waited > WORKLOAD_PATIENCE;
-            open = Some((item.rank, is_passable && open.is_none_or(|(_, before)| before)));
+            let is_passable = stage == Stage::Extensions && waited > WORKLOAD_PATIENCE;
+            open = Some((stage, is_passable && open.is_none_or(|(_, before)| before)));
             let step = match next_removal(item, &key, now) {
                 Next::Nothing => continue,
                 Next::WaitUntil(time) => {
@@ -330,6 +336,7 @@ fn next_removal(item: &Item, key: &ObjectKey, now: Duration) -> Next {
         Seen::Ours(live) => Step::Delete {
             uid: live.uid.clone(),
             resource_version: live.resource_version.clone(),
+            foreground: item.rank.may_own_processes(),
         },
         // A creation without an answer may still take effect.
         Seen::Absent => return item.maybe_until.map_or(Next::Nothing, Next::WaitUntil),
