@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 
 use super::frame::{Code, Codec, CodecError, FRAME_MAX_BYTES, Frame, Refusal};
 use super::handshake::Authenticated;
-use super::switchboard::{ConnectionId, Opened, Work};
+use super::link::{ConnectionId, Opened, Work};
 use super::transport::Shared;
 use crate::clock::boottime;
 
@@ -122,7 +122,7 @@ pub(super) async fn run(
                 .map(ToString::to_string)
                 .unwrap_or_default();
             let mut switchboard = shared.switchboard();
-            switchboard.refuse(id, Refusal::new(Code::Malformed, error));
+            switchboard.control(id, Frame::Error(Refusal::new(Code::Malformed, error)));
             switchboard.retire(id);
         }
         Err(_) => return log_end(id, remote, read_end),
@@ -164,11 +164,18 @@ async fn read(
                 Frame::Data(data) => switchboard.received(Instant::now(), id, data, received_at),
                 Frame::Error(refusal) => {
                     debug!(?id, code = ?refusal.code, detail = refusal.detail, "the other side refused a frame");
-                    switchboard.refused(Instant::now(), id, refusal);
+                    switchboard.refused(Instant::now(), id, &refusal);
                 }
-                Frame::Ping => switchboard.pong(id),
+                Frame::Ping => {
+                    switchboard.heard(id);
+                    switchboard.control(id, Frame::Pong);
+                }
                 Frame::Pong => switchboard.heard(id),
-                Frame::Unknown(kind) => switchboard.unknown_type(id, &kind),
+                Frame::Unknown(kind) => {
+                    switchboard.heard(id);
+                    let refusal = Refusal::new(Code::UnknownType, format_args!("{kind:?} is not known"));
+                    switchboard.control(id, Frame::Error(refusal));
+                }
                 Frame::Goodbye => return Ok(()),
                 Frame::Hello(_) => return Err(ReadError::SecondHello),
             }
@@ -190,7 +197,7 @@ async fn read(
                     return Err(ReadError::Silent(timing.silence_max));
                 }
                 asked_at = Instant::now();
-                shared.switchboard().ping(id);
+                shared.switchboard().control(id, Frame::Ping);
             }
         }
     }

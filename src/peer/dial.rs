@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use super::connection;
-use super::destination::split_address;
+use super::destination::{Dial, split_address};
 use super::handshake::{Authenticated, HandshakeError, authenticate};
-use super::switchboard::{Dial, DialFailure};
+use super::switchboard::DialFailure;
 use super::tls;
 use super::transport::Shared;
 

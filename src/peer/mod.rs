@@ -38,7 +38,9 @@ mod dial;
 mod error;
 mod frame;
 mod handshake;
+mod link;
 mod mailbox;
+mod members;
 mod switchboard;
 #[cfg(test)]
 mod tests;

@@ -11,11 +11,11 @@
 //! - An address belongs to the controller that answered there, as long as any connection to that controller lives.
 //! - Two connections between the same two controllers: the newer one stays, since it has just been shown to work
 //!   while the older one may be dead without knowing. Only the controller with the smaller instance number decides,
-//!   once a frame has come in on the newer one, so both agree and none is retired before the other is usable at both ends.
+//!   once a frame has come in on the newer one, so both agree and none is retired before both ends can use the other.
 //! - A retired connection sends what is queued, says goodbye, and reads until the other side has done the same.
 //! - A connection that ends unexpectedly gives back what it had not begun to write.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,38 +23,18 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Error;
-use super::backlog::{Backlog, Outgoing};
-use super::destination::{Bound, Destination, Interest, Sender, split_address};
-use super::frame::{Code, Data, Endpoint, FRAME_MAX_BYTES, Frame, Instance, MEMBER_MAX_BYTES, Refusal};
-use super::frame::{GroupKey, Versions};
-use super::mailbox::{Event, Incoming, Mailbox, Notice};
-
-/// Addresses that are sent to at most: 1,000 voters, and as many that have just changed theirs.
-const DESTINATIONS: usize = 2_048;
+use super::backlog::Outgoing;
+use super::destination::{Bound, Destinations, Dial};
+use super::frame::{Code, Data, Endpoint, FRAME_MAX_BYTES, Frame, GroupKey, Instance, Refusal, Versions};
+use super::link::{ConnectionId, Link, Opened, Signals, Work};
+use super::mailbox::{Event, Incoming, Notice};
+use super::members::{Member, Members};
 
 /// Members reached through one connection at most: a controller with as many objects.
 const ROUTES_PER_CONNECTION: usize = 1_024;
 
-/// Answers other than messages that wait on one connection before it is read no further: whoever provokes more has to
-/// read them first.
-const CONTROL: usize = 16;
-
-/// One write carries at most this much, so that a pong never waits behind more.
-const BATCH_BYTES: usize = 64 * 1024;
-
-/// An unused address is forgotten and an unused connection retired after this.
-const IDLE_FORGET: Duration = Duration::from_secs(60);
-
-/// Dialling goes on for this long after the last message to an address: five heartbeats of the slowest profile.
-const DIAL_PATIENCE: Duration = Duration::from_secs(10);
-
-/// An address where nobody knew a group is dialled anew at most this often: its name or its load balancer may lead
-/// elsewhere by now.
-const REVALIDATE: Duration = Duration::from_secs(30);
-
-/// Names a connection within this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct ConnectionId(pub(super) u64);
+/// A connection without messages, other than pings, is retired after this.
+const IDLE_RETIRE: Duration = Duration::from_secs(60);
 
 /// Leads back to the sender of a message, over the connection that it came on, while that lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,13 +51,6 @@ pub struct To {
     pub address: Option<Arc<str>>,
 }
 
-/// Asks for an attempt to dial `address`, after `wait` at most.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Dial {
-    pub(super) address: Arc<str>,
-    pub(super) wait: Duration,
-}
-
 /// Why an attempt to dial failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum DialFailure {
@@ -86,67 +59,17 @@ pub(super) enum DialFailure {
     Version { ours: Versions, theirs: Versions },
 }
 
-/// A connection that has just come up.
-#[derive(Clone, Debug)]
-pub(super) struct Opened {
-    pub(super) instance: Instance,
-
-    /// The address that was dialled, and the port of the other side that it led to.
-    pub(super) dialled: Option<(Arc<str>, Option<Endpoint>)>,
-}
-
-/// What a connection should write next.
-#[derive(Debug, PartialEq)]
-pub(super) enum Work {
-    Frames(Vec<Frame>),
-    /// Everything is written: say goodbye.
-    Goodbye,
-    Wait,
-}
-
-#[derive(Debug)]
-struct Link {
-    opened: Opened,
-    opened_at: Instant,
-    /// When a message last went either way; pings do not count.
-    used_at: Instant,
-    proven: bool,
-    retiring: bool,
-    control: VecDeque<Frame>,
-    backlog: Backlog,
-    routes: usize,
-    signals: Arc<Signals>,
-}
-
-impl Link {
-    fn control(&mut self, frame: Frame) {
-        self.control.push_back(frame);
-        self.signals.work.notify_one();
-    }
-}
-
-/// Wakes the two halves of a connection.
-#[derive(Debug, Default)]
-pub(super) struct Signals {
-    /// There may be something to write.
-    pub(super) work: Notify,
-    /// The answers that were waiting are on their way.
-    pub(super) answered: Notify,
-}
-
 #[derive(Debug)]
 pub(super) struct Switchboard {
     instance: Instance,
     shut_down: bool,
-    mailboxes: HashMap<(GroupKey, Endpoint), Mailbox>,
-    served_at: HashMap<Sender, Endpoint>,
+    members: Members,
     links: HashMap<ConnectionId, Link>,
     /// The connections to each other controller that are not retired, oldest first.
     instances: HashMap<Instance, Vec<ConnectionId>>,
-    routes: HashMap<Sender, ConnectionId>,
-    destinations: HashMap<Arc<str>, Destination>,
-    /// True while some member may stand refused at some address.
-    refused: bool,
+    /// The connection on which each other member was last heard.
+    routes: HashMap<Member, ConnectionId>,
+    destinations: Destinations,
 }
 
 impl Switchboard {
@@ -154,19 +77,17 @@ impl Switchboard {
         Self {
             instance,
             shut_down: false,
-            mailboxes: HashMap::new(),
-            served_at: HashMap::new(),
+            members: Members::default(),
             links: HashMap::new(),
             instances: HashMap::new(),
             routes: HashMap::new(),
-            destinations: HashMap::new(),
-            refused: false,
+            destinations: Destinations::default(),
         }
     }
 
     // Members.
 
-    /// Gives `member` the messages for `group` that reach `endpoint`.
+    /// Gives `member` the messages for `group` that reach `endpoint`; the returned handle is notified of each event.
     pub(super) fn register(
         &mut self,
         group: GroupKey,
@@ -176,63 +97,20 @@ impl Switchboard {
         if self.shut_down {
             return Err(Error::ShutDown);
         }
-        if member.is_empty() || member.len() > MEMBER_MAX_BYTES {
-            return Err(Error::RegisterMember {
-                bytes: member.len(),
-                limit_bytes: MEMBER_MAX_BYTES,
-            });
-        }
-        if let Some(taken) = self.mailboxes.get(&(group, endpoint)) {
-            return Err(Error::RegisterTaken {
-                member: Arc::clone(&taken.member),
-            });
-        }
-        let mailbox = Mailbox::new(Arc::clone(member));
-        let filled = Arc::clone(&mailbox.filled);
-        self.mailboxes.insert((group, endpoint), mailbox);
-        self.served_at.insert((group, Arc::clone(member)), endpoint);
-        Ok(filled)
+        self.members.register(group, endpoint, member)
     }
 
     pub(super) fn unregister(&mut self, group: GroupKey, endpoint: Endpoint) {
-        let Some(mailbox) = self.mailboxes.remove(&(group, endpoint)) else {
-            return;
-        };
-        let sender = (group, mailbox.member);
-        // The member may have moved to another port in between.
-        if self.served_at.get(&sender) == Some(&endpoint) {
-            self.served_at.remove(&sender);
-            for destination in self.destinations.values_mut() {
-                destination.interests.remove(&sender);
-            }
+        if let Some(member) = self.members.unregister(group, endpoint) {
+            self.destinations.forget_member(&member);
         }
     }
 
     /// The next event of a member; an error after the transport was shut down and everything was taken.
     pub(super) fn take_event(&mut self, group: GroupKey, endpoint: Endpoint) -> Result<Option<Event>, Error> {
-        match self.mailboxes.get_mut(&(group, endpoint)).and_then(Mailbox::take) {
+        match self.members.take_event(group, endpoint) {
             None if self.shut_down => Err(Error::ShutDown),
             event => Ok(event),
-        }
-    }
-
-    fn tell(&mut self, sender: &Sender, notice: Notice) {
-        let mailbox = self
-            .served_at
-            .get(sender)
-            .and_then(|at| self.mailboxes.get_mut(&(sender.0, *at)));
-        if let Some(mailbox) = mailbox {
-            mailbox.put_notice(notice);
-        }
-    }
-
-    fn conclude(&mut self, address: &Arc<str>, outcome: &Notice) {
-        let told = self
-            .destinations
-            .get_mut(address)
-            .map(|destination| destination.conclude(outcome));
-        for sender in told.unwrap_or_default() {
-            self.tell(&sender, outcome.clone());
         }
     }
 
@@ -269,25 +147,14 @@ impl Switchboard {
             .clone()
             .and_then(|to| self.routes.get(&(message.data.group, to)).copied());
         for id in [via.map(|via| via.0), heard_on].into_iter().flatten() {
-            if self.queue(now, id, &message) {
+            if let Some(link) = self.links.get_mut(&id).filter(|link| !link.retiring) {
+                link.push(now, message);
                 return Ok(None);
             }
         }
-        let Some(address) = message.address.clone() else {
-            return Err(Error::SendUnreachable { member });
-        };
-        self.send_to_address(now, &address, message)
-    }
-
-    fn queue(&mut self, now: Instant, id: ConnectionId, message: &Outgoing) -> bool {
-        match self.links.get_mut(&id) {
-            Some(link) if !link.retiring => {
-                link.backlog.push(message.clone());
-                link.used_at = now;
-                link.signals.work.notify_one();
-                true
-            }
-            _ => false,
+        match message.address.clone() {
+            Some(address) => self.send_to_address(now, &address, message),
+            None => Err(Error::SendUnreachable { member }),
         }
     }
 
@@ -297,97 +164,61 @@ impl Switchboard {
         address: &Arc<str>,
         mut message: Outgoing,
     ) -> Result<Option<Dial>, Error> {
-        if !self.destinations.contains_key(address) {
-            split_address(address)?;
-            if self.destinations.len() >= DESTINATIONS {
-                return Err(Error::SendTooManyAddresses { limit: DESTINATIONS });
-            }
-            self.destinations
-                .insert(Arc::clone(address), Destination::new(now));
-        }
         let sender = (message.data.group, Arc::clone(&message.data.from));
-        let is_served = self.served_at.contains_key(&sender);
-        let Some(destination) = self.destinations.get_mut(address) else {
+        let destination = self.destinations.sent_to(now, address)?;
+        if self.members.is_served(&sender)
+            && let Some(notice) = destination.interest(now, sender.clone())
+        {
+            self.members.tell(&sender, notice);
+        }
+        let newest = destination
+            .bound
+            .and_then(|bound| self.instances.get(&bound.instance)?.last());
+        if let Some(link) = newest.and_then(|newest| self.links.get_mut(newest)) {
+            message.data.endpoint = destination.bound.and_then(|bound| bound.endpoint);
+            link.push(now, message);
             return Ok(None);
-        };
-        destination.sent_at = now;
-        let mut told = None;
-        if is_served {
-            let interest = destination.interests.entry(sender.clone()).or_insert_with(|| {
-                told.clone_from(&destination.outcome);
-                Interest {
-                    heard: destination.outcome.clone(),
-                    sent_at: now,
-                }
-            });
-            interest.sent_at = now;
         }
-        let bound = destination.bound;
-        let newest = bound.and_then(|bound| self.instances.get(&bound.instance)?.last().copied());
-        if let (Some(bound), Some(newest)) = (bound, newest) {
-            message.data.endpoint = bound.endpoint;
-            self.queue(now, newest, &message);
-        }
-        let dial = match self.destinations.get_mut(address) {
-            Some(destination) if newest.is_none() => {
-                message.data.endpoint = None;
-                destination.bound = None;
-                destination.pending.push(message);
-                let dial = Dial {
-                    address: Arc::clone(address),
-                    wait: destination.back_off(),
-                };
-                (!std::mem::replace(&mut destination.dialling, true)).then_some(dial)
-            }
-            _ => None,
-        };
-        if let Some(notice) = told {
-            self.tell(&sender, notice);
-        }
-        Ok(dial)
+        message.data.endpoint = None;
+        Ok(destination.wait(address, message))
     }
 
     // Dialling.
 
-    /// Takes note that an attempt failed; returns the longest wait before the next one, or none if nobody has sent to
-    /// the address for a while.
+    /// Takes note that an attempt failed; returns the longest wait before the next one, or none if nobody wants one.
     pub(super) fn dial_failed(
         &mut self,
         now: Instant,
         address: &Arc<str>,
         failure: DialFailure,
     ) -> Option<Duration> {
-        let outcome = match failure {
-            DialFailure::Unresolvable(cause) => Notice::Unresolvable {
-                address: Arc::clone(address),
-                cause,
-            },
-            DialFailure::Failed(cause) => Notice::DialFailed {
-                address: Arc::clone(address),
-                cause,
-            },
+        let to = Arc::clone(address);
+        self.conclude(match failure {
+            DialFailure::Unresolvable(cause) => Notice::Unresolvable { address: to, cause },
+            DialFailure::Failed(cause) => Notice::DialFailed { address: to, cause },
             DialFailure::Version { ours, theirs } => Notice::VersionMismatch {
-                address: Arc::clone(address),
+                address: to,
                 ours,
                 theirs,
             },
-        };
-        self.conclude(address, &outcome);
-        let shut_down = self.shut_down;
-        let destination = self.destinations.get_mut(address)?;
-        destination.failures = destination.failures.saturating_add(1);
-        if shut_down || now.duration_since(destination.sent_at) > DIAL_PATIENCE {
-            destination.dialling = false;
-            destination.pending.clear();
-            return None;
-        }
-        Some(destination.back_off())
+        });
+        self.destinations.get_mut(address)?.dial_failed(now)
     }
 
     /// Takes note that an attempt was broken off.
     pub(super) fn dial_abandoned(&mut self, address: &Arc<str>) {
         if let Some(destination) = self.destinations.get_mut(address) {
-            destination.dialling = false;
+            destination.dial_ended();
+        }
+    }
+
+    fn conclude(&mut self, outcome: Notice) {
+        let destination = self.destinations.get_mut(outcome.address());
+        for member in destination
+            .map(|destination| destination.conclude(&outcome))
+            .unwrap_or_default()
+        {
+            self.members.tell(&member, outcome.clone());
         }
     }
 
@@ -396,61 +227,32 @@ impl Switchboard {
     /// Adds a connection.
     pub(super) fn opened(&mut self, now: Instant, id: ConnectionId, opened: Opened) -> Arc<Signals> {
         let instance = opened.instance;
-        let signals = Arc::new(Signals::default());
-        let mut link = Link {
-            opened: opened.clone(),
-            opened_at: now,
-            used_at: now,
-            proven: false,
-            retiring: self.shut_down,
-            control: VecDeque::new(),
-            backlog: Backlog::default(),
-            routes: 0,
-            signals: Arc::clone(&signals),
-        };
+        let mut link = Link::new(now, opened.clone());
+        let signals = Arc::clone(&link.signals);
         if self.shut_down {
-            signals.work.notify_one();
-        } else {
-            let siblings = self.instances.entry(instance).or_default();
-            if !siblings.is_empty() && self.instance < instance {
-                // The answer shows that the other side can use it, too.
-                link.control(Frame::Ping);
+            link.retiring = true;
+            self.links.insert(id, link);
+            return signals;
+        }
+        let siblings = self.instances.entry(instance).or_default();
+        if !siblings.is_empty() && self.instance < instance {
+            // The answer shows that the other side can use it, too.
+            link.control(Frame::Ping);
+        }
+        siblings.push(id);
+        if let Some((address, endpoint)) = opened.dialled
+            && let Some(destination) = self.destinations.get_mut(&address)
+        {
+            destination.bound = Some(Bound { instance, endpoint });
+            destination.dial_ended();
+            while let Some(mut message) = destination.take_pending(now) {
+                message.data.endpoint = endpoint;
+                link.push(now, message);
             }
-            siblings.push(id);
+            self.conclude(Notice::Connected { address });
         }
         self.links.insert(id, link);
-        if let Some((address, endpoint)) = opened.dialled {
-            self.bind(now, &address, Bound { instance, endpoint });
-        }
         signals
-    }
-
-    fn bind(&mut self, now: Instant, address: &Arc<str>, bound: Bound) {
-        let Some(destination) = self.destinations.get_mut(address) else {
-            return;
-        };
-        destination.bound = Some(bound);
-        destination.dialling = false;
-        let newest = self
-            .instances
-            .get(&bound.instance)
-            .and_then(|siblings| siblings.last().copied());
-        while let Some(mut message) = self
-            .destinations
-            .get_mut(address)
-            .and_then(|to| to.pending.pop(now))
-        {
-            message.data.endpoint = bound.endpoint;
-            if let Some(newest) = newest {
-                self.queue(now, newest, &message);
-            }
-        }
-        self.conclude(
-            address,
-            &Notice::Connected {
-                address: Arc::clone(address),
-            },
-        );
     }
 
     /// Takes note that a frame came in. The first one shows that the connection works both ways: older ones to the
@@ -467,8 +269,11 @@ impl Switchboard {
             .get(&link.opened.instance)
             .cloned()
             .unwrap_or_default();
-        for older in siblings.into_iter().take_while(|sibling| *sibling != id) {
-            self.retire(older);
+        // A retired connection is not among them, and retires none.
+        if siblings.contains(&id) {
+            for older in siblings.into_iter().take_while(|sibling| *sibling != id) {
+                self.retire(older);
+            }
         }
     }
 
@@ -479,23 +284,15 @@ impl Switchboard {
             return;
         };
         link.used_at = now;
-        let at = match &data.to {
-            Some(to) => self.served_at.get(&(data.group, Arc::clone(to))).copied(),
-            None => data.endpoint,
-        };
-        let Some(mailbox) = at.and_then(|at| self.mailboxes.get_mut(&(data.group, at))) else {
-            let is_served = data.to.is_some() && self.mailboxes.keys().any(|(group, _)| *group == data.group);
-            let refusal = if is_served {
-                Refusal::of(&data, Code::UnknownMember, "this member is not here")
-            } else {
-                Refusal::of(
-                    &data,
-                    Code::UnknownGroup,
-                    "nobody here has this callsign on this port",
-                )
-            };
-            link.control(Frame::Error(refusal));
-            return;
+        let mailbox = match self.members.receiver(&data) {
+            Ok(mailbox) => mailbox,
+            Err(code) => {
+                let detail = match code {
+                    Code::UnknownMember => "this member is not here",
+                    _ => "nobody here has this callsign on this port",
+                };
+                return link.control(Frame::Error(Refusal::of(&data, code, detail)));
+            }
         };
         let Data {
             group,
@@ -516,141 +313,60 @@ impl Switchboard {
             via: ReplyRoute(id),
             received_at,
         });
+        for notice in self.destinations.accepted(link.opened.instance, &receiver) {
+            self.members.tell(&receiver, notice);
+        }
         if !link.retiring && link.routes < ROUTES_PER_CONNECTION && self.routes.get(&sender) != Some(&id) {
             link.routes += 1;
-            if let Some(former) = self
-                .routes
-                .insert(sender, id)
-                .and_then(|former| self.links.get_mut(&former))
-            {
+            let former = self.routes.insert(sender, id);
+            if let Some(former) = former.and_then(|former| self.links.get_mut(&former)) {
                 former.routes = former.routes.saturating_sub(1);
             }
-        }
-        if self.refused {
-            self.accepted(id, &receiver);
-        }
-    }
-
-    /// A message for `receiver` came from where it was refused before: the refusal no longer holds.
-    fn accepted(&mut self, id: ConnectionId, receiver: &Sender) {
-        let Some(instance) = self.links.get(&id).map(|link| link.opened.instance) else {
-            return;
-        };
-        let mut mended = Vec::new();
-        self.refused = false;
-        for (address, destination) in &mut self.destinations {
-            let is_here = destination.bound.is_some_and(|bound| bound.instance == instance);
-            for (sender, interest) in &mut destination.interests {
-                if !interest.heard.as_ref().is_some_and(Notice::is_refusal) {
-                    continue;
-                }
-                if is_here && sender == receiver {
-                    let notice = Notice::Connected {
-                        address: Arc::clone(address),
-                    };
-                    interest.heard = Some(notice.clone());
-                    mended.push(notice);
-                } else {
-                    self.refused = true;
-                }
-            }
-        }
-        for notice in mended {
-            self.tell(receiver, notice);
-        }
-    }
-
-    /// Answers a frame whose type this version does not know.
-    pub(super) fn unknown_type(&mut self, id: ConnectionId, kind: &str) {
-        self.heard(id);
-        if let Some(link) = self.links.get_mut(&id) {
-            link.control(Frame::Error(Refusal::new(
-                Code::UnknownType,
-                format_args!("{kind:?} is not known"),
-            )));
         }
     }
 
     /// The other side refused a message of ours.
-    pub(super) fn refused(&mut self, now: Instant, id: ConnectionId, refusal: Refusal) {
+    pub(super) fn refused(&mut self, now: Instant, id: ConnectionId, refusal: &Refusal) {
         self.heard(id);
-        let Some(instance) = self.links.get(&id).map(|link| link.opened.instance) else {
+        let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        let (Some(group), Some(from)) = (refusal.group, refusal.from) else {
+        let (Some(group), Some(from)) = (refusal.group, &refusal.from) else {
             return;
         };
         if let Some(to) = &refusal.to {
-            self.forget_route(&(group, Arc::clone(to)), id);
-        }
-        let sender = (group, from);
-        let mut told = Vec::new();
-        for (address, destination) in &mut self.destinations {
-            let is_here = destination.bound.is_some_and(|bound| {
-                bound.instance == instance
-                    && (refusal.endpoint.is_none() || bound.endpoint == refusal.endpoint)
-            });
-            let Some(interest) = destination.interests.get_mut(&sender).filter(|_| is_here) else {
-                continue;
-            };
-            let notice = match (refusal.code, &refusal.to) {
-                (Code::UnknownGroup, _) => Notice::UnknownGroup {
-                    address: Arc::clone(address),
-                },
-                (Code::UnknownMember, Some(to)) => Notice::UnknownMember {
-                    address: Arc::clone(address),
-                    member: Arc::clone(to),
-                },
-                _ => continue,
-            };
-            if interest.heard.as_ref() != Some(&notice) {
-                interest.heard = Some(notice.clone());
-                told.push(notice);
-            }
-            let since = destination.revalidated_at.map(|at| now.duration_since(at));
-            if refusal.code == Code::UnknownGroup && since.is_none_or(|since| since >= REVALIDATE) {
-                destination.revalidated_at = Some(now);
-                // The first refusal only starts the clock: most often it is the user's mistake, not a moved address.
-                if since.is_some() {
-                    destination.bound = None;
-                }
-            }
-        }
-        self.refused |= !told.is_empty();
-        for notice in told {
-            self.tell(&sender, notice);
-        }
-    }
-
-    fn forget_route(&mut self, sender: &Sender, id: ConnectionId) {
-        if self.routes.get(sender) == Some(&id) {
-            self.routes.remove(sender);
-            if let Some(link) = self.links.get_mut(&id) {
+            let receiver = (group, Arc::clone(to));
+            if self.routes.get(&receiver) == Some(&id) {
+                self.routes.remove(&receiver);
                 link.routes = link.routes.saturating_sub(1);
             }
         }
-    }
-
-    /// Asks the other side for a sign of life.
-    pub(super) fn ping(&mut self, id: ConnectionId) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.control(Frame::Ping);
+        let sender = (group, Arc::clone(from));
+        for notice in self
+            .destinations
+            .refused(now, link.opened.instance, &sender, refusal)
+        {
+            self.members.tell(&sender, notice);
         }
     }
 
-    /// Answers a ping.
-    pub(super) fn pong(&mut self, id: ConnectionId) {
-        self.heard(id);
+    /// Queues an answer or a ping, ahead of all messages.
+    pub(super) fn control(&mut self, id: ConnectionId, frame: Frame) {
         if let Some(link) = self.links.get_mut(&id) {
-            link.control(Frame::Pong);
+            link.control(frame);
         }
     }
 
-    /// Refuses what came in; the connection is about to end.
-    pub(super) fn refuse(&mut self, id: ConnectionId, refusal: Refusal) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.control(Frame::Error(refusal));
-        }
+    /// True while a connection must not be read, for too many answers wait to be written.
+    pub(super) fn is_behind(&self, id: ConnectionId) -> bool {
+        self.links.get(&id).is_some_and(Link::is_behind)
+    }
+
+    /// What a connection should write now.
+    pub(super) fn take_work(&mut self, now: Instant, id: ConnectionId) -> Work {
+        self.links
+            .get_mut(&id)
+            .map_or(Work::Goodbye, |link| link.take_work(now))
     }
 
     /// Takes a connection out of use: it writes what is queued, says goodbye and ends.
@@ -663,53 +379,23 @@ impl Switchboard {
         }
         link.signals.work.notify_one();
         let instance = link.opened.instance;
+        let moved = std::mem::take(&mut link.routes);
         let siblings = self.instances.entry(instance).or_default();
         siblings.retain(|sibling| *sibling != id);
-        if let Some(heir) = siblings.last().copied() {
-            for route in self.routes.values_mut().filter(|route| **route == id) {
-                *route = heir;
+        match siblings.last().copied() {
+            Some(heir) => {
+                for route in self.routes.values_mut().filter(|route| **route == id) {
+                    *route = heir;
+                }
+                if let Some(heir) = self.links.get_mut(&heir) {
+                    heir.routes += moved;
+                }
             }
-            let moved = std::mem::take(&mut link.routes);
-            if let Some(heir) = self.links.get_mut(&heir) {
-                heir.routes += moved;
+            None => {
+                self.instances.remove(&instance);
+                self.routes.retain(|_, route| *route != id);
+                self.destinations.unbind(instance);
             }
-            return;
-        }
-        self.instances.remove(&instance);
-        self.routes.retain(|_, route| *route != id);
-        for destination in self.destinations.values_mut() {
-            if destination.bound.is_some_and(|bound| bound.instance == instance) {
-                destination.bound = None;
-            }
-        }
-    }
-
-    /// True while a connection must not be read, for too many answers wait to be written.
-    pub(super) fn is_behind(&self, id: ConnectionId) -> bool {
-        self.links
-            .get(&id)
-            .is_some_and(|link| link.control.len() >= CONTROL)
-    }
-
-    /// What a connection should write now.
-    pub(super) fn take_work(&mut self, now: Instant, id: ConnectionId) -> Work {
-        let Some(link) = self.links.get_mut(&id) else {
-            return Work::Goodbye;
-        };
-        let mut frames: Vec<Frame> = link.control.drain(..).collect();
-        link.signals.answered.notify_one();
-        let mut bytes = 0;
-        while bytes < BATCH_BYTES {
-            let Some(message) = link.backlog.pop(now) else {
-                break;
-            };
-            bytes += message.data.weight_bytes();
-            frames.push(Frame::Data(message.data));
-        }
-        match frames.is_empty() {
-            false => Work::Frames(frames),
-            true if link.retiring => Work::Goodbye,
-            true => Work::Wait,
         }
     }
 
@@ -719,16 +405,13 @@ impl Switchboard {
         let Some(mut link) = self.links.remove(&id) else {
             return Vec::new();
         };
-        if let Some((address, _)) = &link.opened.dialled {
-            if let Some(destination) = self.destinations.get_mut(address) {
-                destination.connection_ended(now.duration_since(link.opened_at));
-            }
-        }
-        if self.shut_down {
-            return Vec::new();
+        if let Some((address, _)) = &link.opened.dialled
+            && let Some(destination) = self.destinations.get_mut(address)
+        {
+            destination.connection_ended(now.duration_since(link.opened_at));
         }
         let mut dials = Vec::new();
-        while let Some(message) = link.backlog.pop(now) {
+        while let Some(message) = link.take_unsent(now).filter(|_| !self.shut_down) {
             // What finds no way is lost, as any message may be; its sender repeats it.
             dials.extend(self.route(now, None, message).ok().flatten());
         }
@@ -739,20 +422,12 @@ impl Switchboard {
 
     /// Forgets addresses and retires connections that nobody has used for a while.
     pub(super) fn sweep(&mut self, now: Instant) {
-        let is_idle = |since: Instant| now.duration_since(since) > IDLE_FORGET;
-        self.destinations.retain(|_, destination| {
-            destination
-                .interests
-                .retain(|_, interest| !is_idle(interest.sent_at));
-            destination.dialling || !is_idle(destination.sent_at)
-        });
-        let idle: Vec<_> = self
+        self.destinations.sweep(now);
+        let idle = self
             .links
             .iter()
-            .filter(|(_, link)| is_idle(link.used_at))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in idle {
+            .filter(|(_, link)| now.duration_since(link.used_at) > IDLE_RETIRE);
+        for id in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.retire(id);
         }
     }
@@ -760,13 +435,10 @@ impl Switchboard {
     /// Takes every connection out of use and refuses everything from here on.
     pub(super) fn shut_down(&mut self) {
         self.shut_down = true;
-        let all: Vec<_> = self.links.keys().copied().collect();
-        for id in all {
+        for id in self.links.keys().copied().collect::<Vec<_>>() {
             self.retire(id);
         }
-        for mailbox in self.mailboxes.values() {
-            mailbox.filled.notify_one();
-        }
+        self.members.wake_all();
     }
 
     /// How many connections are up, retired ones included.

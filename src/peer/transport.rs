@@ -20,10 +20,12 @@ use tracing::error;
 use super::Error;
 use super::accept::{self, Listener, Port, Socket};
 use super::admission::{Admission, Limits};
+use super::destination::Dial;
 use super::dial;
 use super::frame::{Data, Endpoint, GroupKey, Hello, Instance, Versions};
+use super::link::ConnectionId;
 use super::mailbox::Event;
-use super::switchboard::{Dial, Switchboard, To};
+use super::switchboard::{Switchboard, To};
 use super::tls::Tls;
 
 /// Lookups of names at once. Each holds a thread until the name service answers or gives up.
@@ -123,8 +125,8 @@ impl Shared {
         self.switchboard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn next_connection(&self) -> super::switchboard::ConnectionId {
-        super::switchboard::ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed))
+    pub(super) fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(super) fn hello(&self, endpoint: Option<Endpoint>) -> Hello {

@@ -230,7 +230,7 @@ async fn what_keeps_an_address_from_being_reached_is_told_in_words() {
         last = newyork.message().await;
     }
     let notice = sheffield
-        .notice(|notice| &**notice.address() == free.to_string())
+        .notice(|notice| **notice.address() == free.to_string())
         .await;
     assert!(matches!(notice, Notice::Connected { .. }), "{notice:?}");
 }
