@@ -1,0 +1,123 @@
+//! Real clusters: started, used, broken and mended.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::time::Duration;
+
+use flagship_testing::{ClusterOptions, Part, TestResult, clusters, start_clusters};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::Api;
+use kube::api::{DeleteParams, ListParams};
+
+const WEB: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: nginx}]}
+";
+
+#[tokio::test]
+async fn clusters_are_separate_and_their_controllers_work() -> TestResult {
+    let started = std::time::Instant::now();
+    let [newyork, sheffield] = clusters(["newyork", "sheffield"]).await?;
+    eprintln!("ready after {:?}", started.elapsed());
+    newyork.apply(WEB).await?;
+    newyork
+        .wait_until("a ReplicaSet of web", Duration::from_secs(20), async |client| {
+            let sets = Api::<ReplicaSet>::namespaced(client, "shop")
+                .list(&ListParams::default())
+                .await?;
+            Ok::<_, kube::Error>(sets.items.len() == 1)
+        })
+        .await?;
+    assert!(
+        Api::<Deployment>::namespaced(sheffield.client()?, "shop")
+            .get_opt("web")
+            .await?
+            .is_none()
+    );
+    assert_ne!(newyork.ip(), sheffield.ip());
+    assert_eq!(
+        newyork
+            .kubectl(&["get", "deployment", "-n", "shop", "-o", "name"])
+            .await?,
+        "deployment.apps/web\n"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_cluster_comes_back_with_its_objects() -> TestResult {
+    let [newyork] = clusters(["newyork"]).await?;
+    newyork
+        .apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: kept}, data: {a: b}}")
+        .await?;
+    newyork.lose().await?;
+    let client = newyork.client()?;
+    let error = Api::<ConfigMap>::default_namespaced(client.clone())
+        .get("kept")
+        .await
+        .unwrap_err();
+    assert!(
+        !matches!(error, kube::Error::Api(_)),
+        "somebody answered: {error}"
+    );
+    let started = std::time::Instant::now();
+    newyork.bring_back().await?;
+    eprintln!("back after {:?}", started.elapsed());
+    let kept = Api::<ConfigMap>::default_namespaced(newyork.client()?)
+        .get("kept")
+        .await?;
+    assert_eq!(kept.data.unwrap()["a"], "b");
+
+    newyork.restart(Part::ApiServer).await?;
+    Api::<ConfigMap>::default_namespaced(newyork.client()?)
+        .get("kept")
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn pods_become_ready_where_nodes_are_played() -> TestResult {
+    let [newyork] = start_clusters([ClusterOptions::new("newyork").with_pods()]).await?;
+    newyork.apply(WEB).await?;
+    newyork
+        .wait_until("a ready pod of web", Duration::from_secs(30), async |client| {
+            let web = Api::<Deployment>::namespaced(client, "shop")
+                .get_status("web")
+                .await?;
+            Ok::<_, kube::Error>(web.status.and_then(|status| status.ready_replicas) == Some(1))
+        })
+        .await?;
+    let pods = Api::<Pod>::namespaced(newyork.client()?, "shop");
+    let pod = pods.list(&ListParams::default()).await?.items.remove(0);
+    assert!(pod.spec.unwrap().node_name.unwrap().starts_with("node-"));
+
+    let delete = DeleteParams::foreground();
+    Api::<Deployment>::namespaced(newyork.client()?, "shop")
+        .delete("web", &delete)
+        .await?;
+    newyork
+        .wait_until("no pod of web", Duration::from_secs(30), async |client| {
+            let left = Api::<Pod>::namespaced(client, "shop")
+                .list(&ListParams::default())
+                .await?;
+            Ok::<_, kube::Error>(left.items.is_empty())
+        })
+        .await?;
+    Ok(())
+}
