@@ -24,8 +24,9 @@ check: ## Check format, lints and generated files, changing nothing
 	cargo clippy --workspace --all-targets -- --deny warnings
 	@$(FLAGSHIP) crds | diff --unified $(CRDS) - || { echo "$(CRDS) is out of date: run make fix"; exit 1; }
 	@$(FLAGSHIP) install | diff --unified $(INSTALL) - || { echo "$(INSTALL) is out of date: run make fix"; exit 1; }
-	@# Building cargo-deny takes minutes and its advisories come from the network, so it is no prerequisite.
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
+	@# Building cargo-deny takes minutes, so it is no prerequisite; its advisories come from the network, so they are not
+	@# asked for here: `cargo deny check advisories`.
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check --hide-inclusion-graph bans licenses sources; \
 	else echo "dependencies were not checked: cargo install --locked cargo-deny"; fi
 
 fix: ## Format, apply lints' suggestions, write the generated files

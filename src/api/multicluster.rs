@@ -9,7 +9,10 @@ use super::status::MultiClusterStatus;
 /// What this member is to be in its group, and the application that the group's leader runs.
 // Fields shared with kube-vip-multi-cluster keep their names and meaning. The numbers are wider than their valid
 // range, so that an object stored under an older schema can be read and answered with a condition.
-#[allow(clippy::duplicated_attributes, reason = "each printer column has a type of its own")]
+#[allow(
+    clippy::duplicated_attributes,
+    reason = "each printer column has a type of its own"
+)]
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[kube(
     group = "kube-vip.io",

@@ -37,7 +37,8 @@ const PREFACE: &str = "\
 #[command(after_help = "\
 Examples:
   flagship install | kubectl apply --server-side -f -
-  flagship install --image registry.example/flagship:0.1.0 --service-address 172.18.100.100 | kubectl apply --server-side -f -
+  flagship install --service-address 172.18.100.100 | kubectl apply --server-side -f -
+  flagship install --image registry.example/flagship:0.1.0 > flagship.yaml
   flagship install --port 9990 --port 9991    when MultiClusters of this cluster listen on two ports")]
 pub(super) struct Args {
     /// Image of the controller

@@ -76,6 +76,7 @@ impl Args {
         let start = Instant::now();
         let deadline = start + Duration::from_secs(self.timeout);
         let mut told = BTreeSet::new();
+        let mut warned = false;
         loop {
             let left = members(client).await?;
             let names: BTreeSet<_> = left.iter().map(full_name).collect();
@@ -85,13 +86,17 @@ impl Args {
                     count(names.len(), "MultiCluster"),
                     list(&names)
                 ));
-                if told.is_empty() && !controller_is_available(client, &self.namespace).await? {
-                    say(&format!(
-                        "the controller (Deployment {}/{CONTROLLER}) is not running: nothing will happen unless one runs elsewhere",
-                        self.namespace
-                    ));
-                }
                 told = names;
+            }
+            if !warned
+                && left.iter().any(awaits_controller)
+                && !controller_is_available(client, &self.namespace).await?
+            {
+                say(&format!(
+                    "the controller (Deployment {}/{CONTROLLER}) is not available: if none runs elsewhere, they will not go",
+                    self.namespace
+                ));
+                warned = true;
             }
             if left.is_empty() {
                 return Ok(());
@@ -100,11 +105,13 @@ impl Args {
                 .iter()
                 .filter(|member| member.metadata.deletion_timestamp.is_none())
             {
+                let title = format!("MultiCluster {}", full_name(member));
+                // What a MultiCluster stands for is removed by its controller; Kubernetes knows of no dependents.
                 delete(
                     &member_api(client, member),
                     member,
-                    "MultiCluster",
-                    &full_name(member),
+                    PropagationPolicy::Background,
+                    &title,
                 )
                 .await?;
             }
@@ -124,7 +131,7 @@ impl Args {
                 &self.namespace,
             )));
         }
-        for member in left {
+        for member in left.iter().filter(|member| awaits_controller(member)) {
             say(&left_behind(member));
             drop_finalizer(client, member).await?;
         }
@@ -188,6 +195,12 @@ impl Args {
         ));
         Ok(())
     }
+}
+
+/// Whether a MultiCluster that is being deleted waits for its controller to let it go.
+fn awaits_controller(member: &DynamicObject) -> bool {
+    member.metadata.deletion_timestamp.is_some()
+        && member.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
 fn member_kind() -> ApiResource {
@@ -271,7 +284,13 @@ where
         ));
         return Ok(());
     }
-    delete(api, &found, &kind, &name).await?;
+    // In the foreground, so that the controller's Pod has stopped before its rights go.
+    let propagation = if kind == "Deployment" {
+        PropagationPolicy::Foreground
+    } else {
+        PropagationPolicy::Background
+    };
+    delete(api, &found, propagation, &title).await?;
     let start = Instant::now();
     while get().await?.is_some_and(|now| now.uid() == found.uid()) {
         if start.elapsed() >= OBJECT_TIMEOUT {
@@ -283,13 +302,18 @@ where
     Ok(())
 }
 
-/// Deletes exactly the object that was seen, its dependents first. One that is gone already is no failure.
-async fn delete<K>(api: &Api<K>, seen: &impl ResourceExt, kind: &str, name: &str) -> Result<(), Error>
+/// Deletes exactly the object that was seen. One that is gone already is no failure.
+async fn delete<K>(
+    api: &Api<K>,
+    seen: &impl ResourceExt,
+    propagation: PropagationPolicy,
+    title: &str,
+) -> Result<(), Error>
 where
     K: Clone + DeserializeOwned + Debug,
 {
     let params = DeleteParams {
-        propagation_policy: Some(PropagationPolicy::Foreground),
+        propagation_policy: Some(propagation),
         preconditions: Some(Preconditions {
             uid: seen.uid(),
             resource_version: None,
@@ -299,7 +323,7 @@ where
     match api.delete(&seen.name_any(), &params).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
-        Err(source) => Err(request(&format!("delete {kind} {name}"), source)),
+        Err(source) => Err(request(&format!("delete {title}"), source)),
     }
 }
 

@@ -36,20 +36,18 @@ pub(crate) fn violations(rooms: &Rooms, file: &str, text: &str) -> Vec<String> {
         let Some(path) = absolute(&own_path, &written) else {
             continue;
         };
-        if let [root, room, ..] = path.as_slice() {
-            if root == "crate" && is_module(room) && Some(room.as_str()) != own_room {
-                match (rooms.layer(room), own_layer.flatten()) {
-                    (None, _) => told.push(homeless(file, written.line, room)),
-                    (Some(layer), Some(own)) if layer <= own => {
-                        let place = if layer == own { "beside" } else { "above" };
-                        let own_room = own_room.unwrap_or_default();
-                        told.push(format!(
-                            "src/{file}:{}: {own_room} may not use {room}, which is {place} it",
-                            written.line
-                        ));
-                    }
-                    _ => {}
+        if let Some(room) = room_of(&path).filter(|room| Some(*room) != own_room) {
+            match (rooms.layer(room), own_layer.flatten()) {
+                (None, _) => told.push(homeless(file, written.line, room)),
+                (Some(layer), Some(own)) if layer <= own => {
+                    let place = if layer == own { "beside" } else { "above" };
+                    let own_room = own_room.unwrap_or_default();
+                    told.push(format!(
+                        "src/{file}:{}: {own_room} may not use {room}, which is {place} it",
+                        written.line
+                    ));
                 }
+                _ => {}
             }
         }
         for (ban, reason) in &banned {
@@ -104,9 +102,14 @@ fn absolute(own: &[String], written: &Written) -> Option<Vec<String>> {
     Some(base.into_iter().chain(segments).map(str::to_owned).collect())
 }
 
-/// Whether a segment after `crate::` names a module: types and constants of the root are written otherwise.
-fn is_module(segment: &str) -> bool {
-    segment.starts_with(|c: char| c.is_ascii_lowercase()) && segment != "self"
+/// The room that a path leads to. What the root itself offers, a type or a constant, is no room.
+fn room_of(path: &[String]) -> Option<&str> {
+    match path {
+        [root, room, ..] if root == "crate" && room != "self" => {
+            Some(room.as_str()).filter(|room| room.starts_with(|first: char| first.is_ascii_lowercase()))
+        }
+        _ => None,
+    }
 }
 
 /// Whether a path leads to what is banned, by its name or by a star above it.
