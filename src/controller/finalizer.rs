@@ -11,7 +11,12 @@ pub(super) async fn add(client: &Client, object: &MultiCluster) -> kube::Result<
     if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         return Ok(());
     }
-    let finalizers: Vec<&str> = object.finalizers().iter().map(String::as_str).chain([FINALIZER]).collect();
+    let finalizers: Vec<&str> = object
+        .finalizers()
+        .iter()
+        .map(String::as_str)
+        .chain([FINALIZER])
+        .collect();
     patch(client, object, &finalizers).await
 }
 
@@ -19,11 +24,18 @@ pub(super) async fn add(client: &Client, object: &MultiCluster) -> kube::Result<
 pub(super) async fn remove(client: &Client, object: &MultiCluster) -> kube::Result<()> {
     let api = api(client, object);
     // Others may have taken theirs off meanwhile, so the newest list counts.
-    let Some(newest) = api.get_opt(&object.name_any()).await? else { return Ok(()) };
+    let Some(newest) = api.get_opt(&object.name_any()).await? else {
+        return Ok(());
+    };
     if newest.uid() != object.uid() || !newest.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         return Ok(());
     }
-    let rest: Vec<&str> = newest.finalizers().iter().map(String::as_str).filter(|f| *f != FINALIZER).collect();
+    let rest: Vec<&str> = newest
+        .finalizers()
+        .iter()
+        .map(String::as_str)
+        .filter(|f| *f != FINALIZER)
+        .collect();
     match patch(client, &newest, &rest).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         outcome => outcome,
@@ -37,7 +49,10 @@ async fn patch(client: &Client, object: &MultiCluster, finalizers: &[&str]) -> k
         "finalizers": finalizers,
     });
     let patch = Patch::Merge(json!({ "metadata": metadata }));
-    api(client, object).patch_metadata(&object.name_any(), &PatchParams::default(), &patch).await.map(drop)
+    api(client, object)
+        .patch_metadata(&object.name_any(), &PatchParams::default(), &patch)
+        .await
+        .map(drop)
 }
 
 fn api(client: &Client, object: &MultiCluster) -> Api<MultiCluster> {

@@ -49,7 +49,9 @@ pub(super) type Objects = watch::Receiver<Option<Arc<MultiCluster>>>;
 
 /// Serves one MultiCluster until it is gone or the controller ends.
 pub(super) async fn serve(shared: Arc<Shared>, mut objects: Objects) {
-    let Some(object) = with_finalizer(&shared, &mut objects).await else { return };
+    let Some(object) = with_finalizer(&shared, &mut objects).await else {
+        return;
+    };
     match Shell::start(shared, object) {
         Ok(shell) => shell.run(objects).await,
         Err(error) => tracing::error!(%error, "cannot serve a MultiCluster"),
@@ -66,7 +68,9 @@ async fn with_finalizer(shared: &Shared, objects: &mut Objects) -> Option<Arc<Mu
         match finalizer::add(&shared.client, &object).await {
             Ok(()) => return Some(object),
             // A conflict means that the watch is about to tell of a newer version.
-            Err(error) => tracing::debug!(%error, object = object.name_any(), "cannot write the finalizer yet"),
+            Err(error) => {
+                tracing::debug!(%error, object = object.name_any(), "cannot write the finalizer yet")
+            }
         }
         tokio::select! {
             () = shared.exit.cancelled() => return None,
@@ -144,25 +148,42 @@ impl Shell {
         let namespace = object.namespace().unwrap_or_default();
         let name = object.name_any();
         let uid = object.uid().unwrap_or_default();
-        let id: MemberId = uid.parse().map_err(|error| StartError::Identity(format!("{namespace}/{name}"), error))?;
+        let id: MemberId = uid
+            .parse()
+            .map_err(|error| StartError::Identity(format!("{namespace}/{name}"), error))?;
         let status = object.status.clone().unwrap_or_default();
         let (durable, memory_trouble) = match store::recall(&status) {
             Ok(durable) => (durable, None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let target = Target { namespace: namespace.clone(), name: name.clone(), uid };
+        let target = Target {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            uid,
+        };
         let (written_sender, written) = mpsc::channel(WRITTEN_MAX);
-        let (store, writer) =
-            store::channel(shared.client.clone(), shared.metrics.clone(), &object, target, written_sender);
+        let (store, writer) = store::channel(
+            shared.client.clone(),
+            shared.metrics.clone(),
+            &object,
+            target,
+            written_sender,
+        );
         shared.tasks.spawn(writer.run());
-        let (orders, orders_receiver) = watch::channel(NumberedOrder { number: 0, order: payload::Order::Hold });
+        let (orders, orders_receiver) = watch::channel(NumberedOrder {
+            number: 0,
+            order: payload::Order::Hold,
+        });
         let (claim, claim_receiver) = watch::channel(None);
         let (status_sender, runner_status) = watch::channel(payload::Status::default());
         let runner_cancel = CancellationToken::new();
         let runner = Runner {
             access: shared.access.clone(),
             catalog: Arc::clone(&shared.catalog),
-            owner: Owner { namespace: namespace.clone(), name: name.clone() },
+            owner: Owner {
+                namespace: namespace.clone(),
+                name: name.clone(),
+            },
             inventory: store::inventory_of(&status),
             store: store.clone(),
             orders: orders_receiver,
@@ -201,7 +222,11 @@ impl Shell {
             repairs: 0,
             ordered_at: None,
             history: status.history.iter().cloned().collect(),
-            leader_name: status.leader.as_ref().map(|leader| leader.name.clone()).unwrap_or_default(),
+            leader_name: status
+                .leader
+                .as_ref()
+                .map(|leader| leader.name.clone())
+                .unwrap_or_default(),
             conditions: status.conditions.clone(),
             informed: MultiClusterStatus::default(),
             dirty: true,
@@ -276,7 +301,9 @@ impl Shell {
                 return true;
             }
         }
-        let Some(since) = self.leaving_since else { return false };
+        let Some(since) = self.leaving_since else {
+            return false;
+        };
         let gone = self.runner_status.borrow().phase == Phase::Stopped;
         let left = match &self.member {
             Some(member) => member.has_left() || (gone && since.elapsed() > LEAVE_LIMIT),
@@ -310,13 +337,19 @@ impl Shell {
         self.order = (self.order.0 + 1, Order::Stop);
         self.send_order();
         let number = self.order.0;
-        let stopped = self.runner_status.wait_for(|status| status.order == number && status.phase == Phase::Stopped);
+        let stopped = self
+            .runner_status
+            .wait_for(|status| status.order == number && status.phase == Phase::Stopped);
         if tokio::time::timeout(GONE_LIMIT, stopped).await.is_err() {
             tracing::error!(
                 object = self.object.name_any(),
                 "the MultiCluster was removed by force and its payload does not stop; what is left bears the label {}={}",
                 payload::PAYLOAD_LABEL,
-                Owner { namespace: self.object.namespace().unwrap_or_default(), name: self.object.name_any() }.label_value(),
+                Owner {
+                    namespace: self.object.namespace().unwrap_or_default(),
+                    name: self.object.name_any()
+                }
+                .label_value(),
             );
         }
         self.runner_cancel.cancel();
@@ -326,7 +359,10 @@ impl Shell {
     fn deadline(&self, review_at: Instant) -> Instant {
         let due = self.member.as_ref().and_then(Member::deadline);
         let due = due.map(|tick| Instant::now() + at(tick).saturating_sub(boottime()));
-        [due, self.retry_listen_at].into_iter().flatten().fold(review_at, Instant::min)
+        [due, self.retry_listen_at]
+            .into_iter()
+            .flatten()
+            .fold(review_at, Instant::min)
     }
 
     // === the object ===
@@ -363,7 +399,10 @@ impl Shell {
     }
 
     fn start_member(&mut self, config: Config) {
-        let durable = self.durable.take().unwrap_or_else(|| Durable::new(MemoryId(rand::random())));
+        let durable = self
+            .durable
+            .take()
+            .unwrap_or_else(|| Durable::new(MemoryId(rand::random())));
         let (member, commands) = Member::start(self.id, durable, config, now());
         self.member = Some(member);
         self.carry_out(commands);
@@ -383,14 +422,26 @@ impl Shell {
         };
         // Without an address the others cannot dial this member, but they can answer it.
         let unnamed = || format!("{}.invalid:{}", self.id, spec.listen.port());
-        let address = spec.service_address.as_ref().map_or_else(unnamed, ToString::to_string);
+        let address = spec
+            .service_address
+            .as_ref()
+            .map_or_else(unnamed, ToString::to_string);
         let without = self.object.annotations().get(FOUND_WITHOUT_ANNOTATION);
         let without = without.map_or_else(Vec::new, |list| {
-            let parsed = list.split(',').map(|entry| crate::api::Address::parse(entry.trim(), spec.listen.port()));
-            parsed.filter_map(Result::ok).map(|address| address.to_string()).collect()
+            let parsed = list
+                .split(',')
+                .map(|entry| crate::api::Address::parse(entry.trim(), spec.listen.port()));
+            parsed
+                .filter_map(Result::ok)
+                .map(|address| address.to_string())
+                .collect()
         });
         Some(Config {
-            profile: Profile { name: self.object.name_any(), address, rank: spec.rank },
+            profile: Profile {
+                name: self.object.name_any(),
+                address,
+                rank: spec.rank,
+            },
             fleet: spec.fleet.iter().map(ToString::to_string).collect(),
             ready: spec.ready,
             found_without: without,
@@ -423,7 +474,9 @@ impl Shell {
 
     /// Learns the payload's kinds ahead of time: a failover does not want to ask then.
     fn prepare_catalog(&self) {
-        let (Some(payload), catalog) = (self.payload.clone(), Arc::clone(&self.shared.catalog)) else { return };
+        let (Some(payload), catalog) = (self.payload.clone(), Arc::clone(&self.shared.catalog)) else {
+            return;
+        };
         self.shared.tasks.spawn(async move {
             if let Err(error) = catalog.prepare(&payload).await {
                 tracing::debug!(%error, "the payload's kinds are asked for when they are needed");
@@ -436,7 +489,11 @@ impl Shell {
         let Some(spec) = &self.spec else { return };
         let ip = self.shared.options.listen_address.unwrap_or(spec.listen.ip());
         let address = SocketAddr::new(ip, spec.listen.port());
-        if self.ear.as_ref().is_some_and(|ear| ear.address == address && ear.callsign == spec.callsign) {
+        if self
+            .ear
+            .as_ref()
+            .is_some_and(|ear| ear.address == address && ear.callsign == spec.callsign)
+        {
             return;
         }
         let callsign = spec.callsign.clone();
@@ -448,7 +505,12 @@ impl Shell {
         let group = GroupKey::of_callsign(&callsign);
         let opened = listener.and_then(|listener| {
             let inbox = self.shared.transport.register(&listener, group, &self.from)?;
-            Ok(Ear { listener, address, callsign, inbox })
+            Ok(Ear {
+                listener,
+                address,
+                callsign,
+                inbox,
+            })
         });
         self.dirty = true;
         match opened {
@@ -470,7 +532,11 @@ impl Shell {
 
     /// Looks whether the address that the others are to dial has a meaning, here at least.
     fn check_own_address(&mut self) {
-        let address = self.spec.as_ref().and_then(|spec| spec.service_address.as_ref()).map(ToString::to_string);
+        let address = self
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.service_address.as_ref())
+            .map(ToString::to_string);
         if let Some(former) = self.address_check.take() {
             former.cancel();
         }
@@ -524,7 +590,10 @@ impl Shell {
 
     fn publish_claim(&self) {
         let claim = self.member.as_ref().and_then(|member| member.claim(now()));
-        let claim = claim.map(|claim| payload::Claim { term: claim.term, until: at(claim.until) });
+        let claim = claim.map(|claim| payload::Claim {
+            term: claim.term,
+            until: at(claim.until),
+        });
         self.claim.send_if_modified(|current| {
             let changed = *current != claim;
             *current = claim;
@@ -534,13 +603,23 @@ impl Shell {
 
     fn send_order(&mut self) {
         let (number, order) = self.order;
-        let group = self.member.as_ref().and_then(Member::group).map(|group| group.to_string());
+        let group = self
+            .member
+            .as_ref()
+            .and_then(Member::group)
+            .map(|group| group.to_string());
         let order = match (order, &self.payload, group) {
             (Order::Run { term }, Some(payload), Some(group)) => {
                 self.ordered_at.get_or_insert_with(Instant::now);
-                payload::Order::Run { term, group, payload: Arc::clone(payload) }
+                payload::Order::Run {
+                    term,
+                    group,
+                    payload: Arc::clone(payload),
+                }
             }
-            (Order::Stop, payload, _) => payload::Order::Stop { payload: payload.clone() },
+            (Order::Stop, payload, _) => payload::Order::Stop {
+                payload: payload.clone(),
+            },
             // A payload that cannot be decoded leaves what there is in place.
             (Order::Run { .. } | Order::Hold, _, _) => payload::Order::Hold,
         };
@@ -551,7 +630,9 @@ impl Shell {
     }
 
     fn send(&self, to: &Destination, group: Option<election::GroupId>, message: &Message) {
-        let (Some(ear), Some(member)) = (&self.ear, &self.member) else { return };
+        let (Some(ear), Some(member)) = (&self.ear, &self.member) else {
+            return;
+        };
         if matches!(message, Message::Heartbeat { .. }) {
             self.metrics.count_heartbeat_sent();
         }
@@ -560,7 +641,11 @@ impl Shell {
             Err(error) => return tracing::error!(%error, "cannot encode a message"),
         };
         let to = match to {
-            Destination::Address(address) => To { via: None, member: None, address: Some(Arc::from(address.as_str())) },
+            Destination::Address(address) => To {
+                via: None,
+                member: None,
+                address: Some(Arc::from(address.as_str())),
+            },
             Destination::Member(id, address) => To {
                 via: None,
                 member: Some(Arc::from(id.to_string())),
@@ -601,8 +686,12 @@ impl Shell {
         if matches!(parcel.message, Message::Heartbeat { .. }) {
             self.metrics.count_heartbeat_received();
         }
-        let received =
-            Received { from, incarnation: incoming.incarnation, group: parcel.group, message: parcel.message };
+        let received = Received {
+            from,
+            incarnation: incoming.incarnation,
+            group: parcel.group,
+            message: parcel.message,
+        };
         self.step(election::Event::Received(received));
     }
 
@@ -620,10 +709,16 @@ impl Shell {
     fn take_runner_status(&mut self) {
         let status = self.runner_status.borrow_and_update().clone();
         self.dirty = true;
-        self.metrics.count_payload_repairs(status.repairs.saturating_sub(self.repairs));
+        self.metrics
+            .count_payload_repairs(status.repairs.saturating_sub(self.repairs));
         self.repairs = status.repairs;
-        let owned = status.objects.iter().filter(|object| object.state == payload::ObjectState::Applied).count();
-        self.metrics.set_payload_objects(u64::try_from(owned).unwrap_or(u64::MAX));
+        let owned = status
+            .objects
+            .iter()
+            .filter(|object| object.state == payload::ObjectState::Applied)
+            .count();
+        self.metrics
+            .set_payload_objects(u64::try_from(owned).unwrap_or(u64::MAX));
         if status.order != self.order.0 {
             return;
         }
@@ -632,7 +727,11 @@ impl Shell {
             Phase::Applied => {
                 if let Some(took) = self.ordered_at.take().map(|at| at.elapsed()) {
                     self.metrics.observe_payload_apply(took);
-                    let note = format!("{} objects in place after {} ms", status.objects.len(), took.as_millis());
+                    let note = format!(
+                        "{} objects in place after {} ms",
+                        status.objects.len(),
+                        took.as_millis()
+                    );
                     self.tell(false, "Applying", "PayloadApplied", note);
                     if let Some(latest) = self.history.front_mut().filter(|latest| latest.took_ms.is_none()) {
                         latest.took_ms = i64::try_from(took.as_millis()).ok();
@@ -674,13 +773,23 @@ impl Shell {
     }
 
     fn tell(&self, warning: bool, action: &'static str, reason: &'static str, note: String) {
-        let object = format!("{}/{}", self.object.namespace().unwrap_or_default(), self.object.name_any());
+        let object = format!(
+            "{}/{}",
+            self.object.namespace().unwrap_or_default(),
+            self.object.name_any()
+        );
         if warning {
             tracing::warn!(object, reason, "{note}");
         } else {
             tracing::info!(object, reason, "{note}");
         }
-        self.shared.events.publish(events::Event { about: self.reference.clone(), warning, action, reason, note });
+        self.shared.events.publish(events::Event {
+            about: self.reference.clone(),
+            warning,
+            action,
+            reason,
+            note,
+        });
     }
 
     /// Writes the status, if it says something new.
@@ -692,14 +801,25 @@ impl Shell {
         let view = self.member.as_ref().map(|member| member.view(tick));
         let mut troubles = Vec::new();
         troubles.extend(self.listen_error.clone().map(|error| ("CannotListen", error)));
-        troubles.extend(self.address_trouble.borrow().clone().map(|trouble| ("ServiceAddress", trouble)));
+        troubles.extend(
+            self.address_trouble
+                .borrow()
+                .clone()
+                .map(|trouble| ("ServiceAddress", trouble)),
+        );
         troubles.extend(self.memory_trouble.clone().map(|trouble| {
-            ("MemoryLost", format!("{trouble}. This member has forgotten its votes and asks to be admitted anew"))
+            (
+                "MemoryLost",
+                format!("{trouble}. This member has forgotten its votes and asks to be admitted anew"),
+            )
         }));
         if view.as_ref().is_some_and(|view| view.leader.is_some()) {
             self.memory_trouble = None;
         }
-        let running = self.member.as_ref().is_some_and(|member| member.claim(tick).is_some())
+        let running = self
+            .member
+            .as_ref()
+            .is_some_and(|member| member.claim(tick).is_some())
             && matches!(self.order.1, Order::Run { .. });
         let runner_status = self.runner_status.borrow().clone();
         let history: Vec<Move> = self.history.iter().cloned().collect();
@@ -723,7 +843,8 @@ impl Shell {
             view,
         });
         self.metrics.set_leading(running);
-        self.metrics.set_term(self.member.as_ref().map_or(0, Member::term));
+        self.metrics
+            .set_term(self.member.as_ref().map_or(0, Member::term));
         if report::differs(&status, &self.informed) {
             self.conditions.clone_from(&status.conditions);
             self.informed = status.clone();

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
-    ConditionType, LeaderStatus, MemberState, MemberStatus, Move, MultiClusterStatus, ObjectState, PayloadObject,
-    PayloadStatus, QuorumMode, QuorumStatus, Role, set_condition,
+    ConditionType, LeaderStatus, MemberState, MemberStatus, Move, MultiClusterStatus, ObjectState,
+    PayloadObject, PayloadStatus, QuorumMode, QuorumStatus, Role, set_condition,
 };
 use crate::election::{Fault, Part, Peer, Problem, Refusal, Tick, View};
 use crate::payload::{self, ObjectStatus, Phase};
@@ -46,13 +46,21 @@ pub(super) struct Knowledge<'a> {
 /// The status. What the store keeps itself, the memory and which objects are owned, is left out.
 pub(super) fn status(known: &Knowledge<'_>) -> MultiClusterStatus {
     let view = known.view.as_ref();
-    let leader = view.and_then(|view| view.leader.and_then(|id| view.voters.iter().find(|peer| peer.id == id)));
+    let leader = view.and_then(|view| {
+        view.leader
+            .and_then(|id| view.voters.iter().find(|peer| peer.id == id))
+    });
     let role = role(known);
     let part = view.map(|view| view.part);
-    let ready = matches!(part, Some(Part::Leader | Part::HandingOver | Part::Waiting | Part::Follower));
+    let ready = matches!(
+        part,
+        Some(Part::Leader | Part::HandingOver | Part::Waiting | Part::Follower)
+    );
     let leading = known.running;
     let mut status = MultiClusterStatus {
-        leader_address: leader.map(|peer| peer.profile.address.clone()).unwrap_or_default(),
+        leader_address: leader
+            .map(|peer| peer.profile.address.clone())
+            .unwrap_or_default(),
         ready,
         leading,
         port: known.port.map_or(0, i64::from),
@@ -72,7 +80,15 @@ pub(super) fn status(known: &Knowledge<'_>) -> MultiClusterStatus {
         memory: None,
     };
     let mut set = |kind, (state, reason, message): (Option<bool>, &str, String)| {
-        set_condition(&mut status.conditions, kind, state, reason, &message, known.generation, known.now);
+        set_condition(
+            &mut status.conditions,
+            kind,
+            state,
+            reason,
+            &message,
+            known.generation,
+            known.now,
+        );
     };
     set(ConditionType::Ready, ready_condition(known, ready));
     set(ConditionType::Leading, leading_condition(known, leader));
@@ -125,7 +141,11 @@ fn quorum(view: &View) -> QuorumStatus {
     QuorumStatus {
         have: i64::try_from(view.have).unwrap_or(i64::MAX),
         need: i64::try_from(view.need).unwrap_or(i64::MAX),
-        mode: if view.unguarded { QuorumMode::None } else { QuorumMode::Majority },
+        mode: if view.unguarded {
+            QuorumMode::None
+        } else {
+            QuorumMode::Majority
+        },
     }
 }
 
@@ -141,7 +161,10 @@ fn payload_status(status: &payload::Status) -> PayloadStatus {
         state: object_state(object.state),
         message: object.message.clone(),
     };
-    PayloadStatus { term: None, objects: status.objects.iter().map(object).collect() }
+    PayloadStatus {
+        term: None,
+        objects: status.objects.iter().map(object).collect(),
+    }
 }
 
 fn object_state(state: payload::ObjectState) -> ObjectState {
@@ -170,24 +193,43 @@ type Said = (Option<bool>, &'static str, String);
 fn ready_condition(known: &Knowledge<'_>, ready: bool) -> Said {
     let why = |reason, message: String| (Some(ready), reason, message);
     let Some(view) = &known.view else {
-        return why("SpecInvalid", "the spec cannot be carried out; see InvalidSpec".to_owned());
+        return why(
+            "SpecInvalid",
+            "the spec cannot be carried out; see InvalidSpec".to_owned(),
+        );
     };
     match view.part {
         Part::Leader => why("Leading", "this member leads".to_owned()),
-        Part::HandingOver => why("HandingOver", "this member stops its payload in order to hand over".to_owned()),
+        Part::HandingOver => why(
+            "HandingOver",
+            "this member stops its payload in order to hand over".to_owned(),
+        ),
         Part::Waiting => why(
             "WaitingForOldPayload",
-            "this member was elected and waits until the former leader's payload must have stopped".to_owned(),
+            "this member was elected and waits until the former leader's payload must have stopped"
+                .to_owned(),
         ),
-        Part::Follower => why("Following", "this member follows the leader and stands by".to_owned()),
+        Part::Follower => why(
+            "Following",
+            "this member follows the leader and stands by".to_owned(),
+        ),
         Part::Candidate | Part::Leaderless => why(
             "NoLeader",
-            format!("no leader is known; {} of {} voters that a leader needs were heard", view.have, view.need),
+            format!(
+                "no leader is known; {} of {} voters that a leader needs were heard",
+                view.have, view.need
+            ),
         ),
-        Part::Starting => why("Starting", "this member makes its start durable in its status".to_owned()),
+        Part::Starting => why(
+            "Starting",
+            "this member makes its start durable in its status".to_owned(),
+        ),
         Part::Joining => why("Joining", joining_message(known)),
         Part::Founding => why("Founding", founding_message(known)),
-        Part::Faulty => why("Faulty", "this member takes no part any more; see Degraded".to_owned()),
+        Part::Faulty => why(
+            "Faulty",
+            "this member takes no part any more; see Degraded".to_owned(),
+        ),
     }
 }
 
@@ -225,7 +267,11 @@ fn founding_message(known: &Knowledge<'_>) -> String {
 fn unreachable_message(unreachable: &BTreeMap<String, String>) -> String {
     let named: Vec<&str> = unreachable.values().take(NAMED_MAX).map(String::as_str).collect();
     let more = unreachable.len().saturating_sub(NAMED_MAX);
-    if more == 0 { named.join("; ") } else { format!("{}; and {more} more", named.join("; ")) }
+    if more == 0 {
+        named.join("; ")
+    } else {
+        format!("{}; and {more} more", named.join("; "))
+    }
 }
 
 fn refusal_message(refusal: &Refusal) -> String {
@@ -244,7 +290,11 @@ fn refusal_message(refusal: &Refusal) -> String {
 
 fn leading_condition(known: &Knowledge<'_>, leader: Option<&Peer>) -> Said {
     if known.running {
-        return (Some(true), "Leading", format!("this cluster runs the payload, in term {}", known.term));
+        return (
+            Some(true),
+            "Leading",
+            format!("this cluster runs the payload, in term {}", known.term),
+        );
     }
     match leader {
         Some(peer) => (Some(false), "NotLeading", format!("{} leads", peer.profile.name)),
@@ -258,20 +308,43 @@ fn payload_condition(known: &Knowledge<'_>) -> Said {
     }
     let failing = || {
         let wrong = |object: &&ObjectStatus| {
-            !matches!(object.state, payload::ObjectState::Applied | payload::ObjectState::Used)
-                && !object.message.is_empty()
+            !matches!(
+                object.state,
+                payload::ObjectState::Applied | payload::ObjectState::Used
+            ) && !object.message.is_empty()
         };
         let wrong: Vec<&ObjectStatus> = known.payload.objects.iter().filter(wrong).collect();
-        let named: Vec<String> =
-            wrong.iter().take(NAMED_MAX).map(|object| format!("{}: {}", object.key, object.message)).collect();
+        let named: Vec<String> = wrong
+            .iter()
+            .take(NAMED_MAX)
+            .map(|object| format!("{}: {}", object.key, object.message))
+            .collect();
         let more = wrong.len().saturating_sub(NAMED_MAX);
-        if more == 0 { named.join("; ") } else { format!("{}; and {more} more", named.join("; ")) }
+        if more == 0 {
+            named.join("; ")
+        } else {
+            format!("{}; and {more} more", named.join("; "))
+        }
     };
     match &known.payload.phase {
-        Phase::CannotStop { reason } => (Some(false), "CannotStop", format!("the payload does not stop: {reason}")),
-        Phase::Stopping if !known.running => (Some(false), "Stopping", "the payload is being removed".to_owned()),
-        _ if !known.running => (None, "NotLeading", "the payload runs where the leader is".to_owned()),
-        Phase::Applied => (Some(true), "Applied", format!("{} objects are in place", known.payload.objects.len())),
+        Phase::CannotStop { reason } => (
+            Some(false),
+            "CannotStop",
+            format!("the payload does not stop: {reason}"),
+        ),
+        Phase::Stopping if !known.running => {
+            (Some(false), "Stopping", "the payload is being removed".to_owned())
+        }
+        _ if !known.running => (
+            None,
+            "NotLeading",
+            "the payload runs where the leader is".to_owned(),
+        ),
+        Phase::Applied => (
+            Some(true),
+            "Applied",
+            format!("{} objects are in place", known.payload.objects.len()),
+        ),
         Phase::Incomplete => (Some(false), "ObjectsFailed", failing()),
         Phase::Superseded { object, term } => (
             Some(false),
@@ -284,10 +357,16 @@ fn payload_condition(known: &Knowledge<'_>) -> Said {
             "PayloadTooLarge",
             format!("{objects} objects are more than one MultiCluster can hold: split the payload"),
         ),
-        Phase::Unclaimed => (Some(false), "Unclaimed", "this member's claim to lead has just ended".to_owned()),
-        Phase::Held | Phase::Applying | Phase::Stopping | Phase::Stopped => {
-            (Some(false), "Applying", "the payload is being put in place".to_owned())
-        }
+        Phase::Unclaimed => (
+            Some(false),
+            "Unclaimed",
+            "this member's claim to lead has just ended".to_owned(),
+        ),
+        Phase::Held | Phase::Applying | Phase::Stopping | Phase::Stopped => (
+            Some(false),
+            "Applying",
+            "the payload is being put in place".to_owned(),
+        ),
     }
 }
 
@@ -297,8 +376,17 @@ fn quorum_condition(known: &Knowledge<'_>) -> Said {
     };
     // A follower hears the leader only, and a leader there is stands for a quorum.
     let reached = view.leader.is_some();
-    let counted = format!("{} of {} voters heard, {} needed", view.have, view.voters.len(), view.need);
-    (Some(reached), if reached { "Reached" } else { "NotReached" }, counted)
+    let counted = format!(
+        "{} of {} voters heard, {} needed",
+        view.have,
+        view.voters.len(),
+        view.need
+    );
+    (
+        Some(reached),
+        if reached { "Reached" } else { "NotReached" },
+        counted,
+    )
 }
 
 fn split_condition(view: Option<&View>) -> Said {
@@ -307,7 +395,11 @@ fn split_condition(view: Option<&View>) -> Said {
                        again: add a third member, or set quorum: Majority";
         return (Some(true), "TwoMembersWithoutQuorum", message.to_owned());
     }
-    (Some(false), "Guarded", "a member leads only with a majority behind it, or alone".to_owned())
+    (
+        Some(false),
+        "Guarded",
+        "a member leads only with a majority behind it, or alone".to_owned(),
+    )
 }
 
 fn degraded_condition(known: &Knowledge<'_>) -> Said {

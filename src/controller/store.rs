@@ -86,11 +86,17 @@ pub(super) struct Writer {
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
     #[error("cannot write the status of {object}: {source}")]
-    Request { object: String, source: Box<kube::Error> },
+    Request {
+        object: String,
+        source: Box<kube::Error>,
+    },
     #[error("cannot write the status of {object}: no answer within {} s", WRITE_TIMEOUT.as_secs())]
     Unanswered { object: String },
     #[error("cannot encode the status of {object}: {source}")]
-    Encode { object: String, source: serde_json::Error },
+    Encode {
+        object: String,
+        source: serde_json::Error,
+    },
     #[error("cannot write the status of {object}: others keep changing it")]
     Contended { object: String },
     #[error("another controller has taken over {object}")]
@@ -105,7 +111,10 @@ pub(super) fn channel(
     target: Target,
     written: mpsc::Sender<Written>,
 ) -> (Store, Writer) {
-    let shared = Arc::new(Shared { wishes: Mutex::default(), wake: Notify::new() });
+    let shared = Arc::new(Shared {
+        wishes: Mutex::default(),
+        wake: Notify::new(),
+    });
     let current = object.status.clone().unwrap_or_default();
     let writer = Writer {
         shared: Arc::clone(&shared),
@@ -114,7 +123,10 @@ pub(super) fn channel(
         metrics,
         resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
         inventory: inventory_of(&current),
-        incarnation: recall(&current).ok().flatten().map_or(0, |durable| durable.incarnation),
+        incarnation: recall(&current)
+            .ok()
+            .flatten()
+            .map_or(0, |durable| durable.incarnation),
         current,
         written,
     };
@@ -152,12 +164,17 @@ impl InventoryStore for Store {
         let (reply, answer) = oneshot::channel();
         {
             let mut wishes = self.shared.wishes();
-            let waiting = wishes.inventory.take().map_or_else(Vec::new, |(_, waiting)| waiting);
+            let waiting = wishes
+                .inventory
+                .take()
+                .map_or_else(Vec::new, |(_, waiting)| waiting);
             let waiting = waiting.into_iter().chain([reply]).collect();
             wishes.inventory = Some((inventory.clone(), waiting));
         }
         self.shared.wake.notify_one();
-        answer.await.unwrap_or_else(|closed| Err(StoreError(Box::new(closed))))
+        answer
+            .await
+            .unwrap_or_else(|closed| Err(StoreError(Box::new(closed))))
     }
 }
 
@@ -169,7 +186,11 @@ impl Writer {
         loop {
             let (urgent, informs, closed) = {
                 let wishes = self.shared.wishes();
-                (wishes.memory.is_some() || wishes.inventory.is_some(), wishes.status.is_some(), wishes.closed)
+                (
+                    wishes.memory.is_some() || wishes.inventory.is_some(),
+                    wishes.status.is_some(),
+                    wishes.closed,
+                )
             };
             if !urgent && !informs {
                 if closed {
@@ -191,7 +212,10 @@ impl Writer {
                     inform_at = Instant::now() + INFORM_PAUSE;
                 }
                 Err(WriteError::Superseded { object }) => {
-                    tracing::error!(object, "another controller serves this MultiCluster; this one leaves it alone");
+                    tracing::error!(
+                        object,
+                        "another controller serves this MultiCluster; this one leaves it alone"
+                    );
                     self.written.send(Written::Superseded).await.ok();
                     return;
                 }
@@ -208,14 +232,28 @@ impl Writer {
     }
 
     async fn write_wishes(&mut self) -> Result<(), WriteError> {
-        let Wishes { memory, inventory, status, closed: _ } = {
+        let Wishes {
+            memory,
+            inventory,
+            status,
+            closed: _,
+        } = {
             let mut wishes = self.shared.wishes();
             let closed = wishes.closed;
-            std::mem::replace(&mut *wishes, Wishes { closed, ..Wishes::default() })
+            std::mem::replace(
+                &mut *wishes,
+                Wishes {
+                    closed,
+                    ..Wishes::default()
+                },
+            )
         };
         let mut next = self.current.clone();
         if let Some(status) = &status {
-            next = MultiClusterStatus { memory: next.memory, ..(**status).clone() };
+            next = MultiClusterStatus {
+                memory: next.memory,
+                ..(**status).clone()
+            };
         }
         let mut listed = &self.inventory;
         if let Some((inventory, _)) = &inventory {
@@ -239,7 +277,11 @@ impl Writer {
             self.shared.wishes().status.get_or_insert(status);
         }
         if let Some((number, _)) = memory {
-            let answer = if outcome.is_ok() { Written::Durable(number) } else { Written::Failed(number) };
+            let answer = if outcome.is_ok() {
+                Written::Durable(number)
+            } else {
+                Written::Failed(number)
+            };
             self.written.send(answer).await.ok();
         }
         if let Some((_, waiting)) = inventory {
@@ -267,7 +309,9 @@ impl Writer {
                 Err(error) => return Err(error),
             }
         }
-        Err(WriteError::Contended { object: self.object() })
+        Err(WriteError::Contended {
+            object: self.object(),
+        })
     }
 
     async fn patch(&self, status: &MultiClusterStatus) -> Result<String, WriteError> {
@@ -279,7 +323,10 @@ impl Writer {
         let request = Request::patch(format!("{}/status?fieldManager=flagship", self.path()))
             .header(header::CONTENT_TYPE, "application/json-patch+json")
             // The answer need not bring the payload back.
-            .header(header::ACCEPT, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
+            .header(
+                header::ACCEPT,
+                "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+            )
             .body(body)
             .map_err(|source| self.request_error("patch", kube::Error::HttpError(source)))?;
         let answer = self.client.request::<PartialObjectMeta<MultiCluster>>(request);
@@ -288,7 +335,9 @@ impl Writer {
             Ok(Err(source)) => Err(self.request_error("patch", source)),
             Err(_elapsed) => {
                 self.metrics.count_api_error("patch", None);
-                Err(WriteError::Unanswered { object: self.object() })
+                Err(WriteError::Unanswered {
+                    object: self.object(),
+                })
             }
         }
     }
@@ -300,16 +349,22 @@ impl Writer {
             .map_err(|source| self.request_error("get", kube::Error::HttpError(source)))?;
         let answer = timeout(WRITE_TIMEOUT, self.client.request::<MultiCluster>(request)).await;
         let object = answer
-            .map_err(|_elapsed| WriteError::Unanswered { object: self.object() })?
+            .map_err(|_elapsed| WriteError::Unanswered {
+                object: self.object(),
+            })?
             .map_err(|source| self.request_error("get", source))?;
         let found = object.status.unwrap_or_default();
         if object.metadata.uid.as_deref() != Some(&self.target.uid) {
-            return Err(WriteError::Superseded { object: self.object() });
+            return Err(WriteError::Superseded {
+                object: self.object(),
+            });
         }
         if found.memory != self.current.memory {
             match recall(&found) {
                 Ok(Some(durable)) if durable.incarnation > incarnation => {
-                    return Err(WriteError::Superseded { object: self.object() });
+                    return Err(WriteError::Superseded {
+                        object: self.object(),
+                    });
                 }
                 // A write of ours that was thought to have failed, or somebody's hand: what this process knows is newer.
                 Ok(_) | Err(_) => tracing::warn!(
@@ -332,7 +387,10 @@ impl Writer {
     }
 
     fn encode_error(&self, source: serde_json::Error) -> WriteError {
-        WriteError::Encode { object: self.object(), source }
+        WriteError::Encode {
+            object: self.object(),
+            source,
+        }
     }
 
     fn request_error(&self, verb: &'static str, source: kube::Error) -> WriteError {
@@ -343,7 +401,10 @@ impl Writer {
             };
             self.metrics.count_api_error(verb, code);
         }
-        WriteError::Request { object: self.object(), source: Box::new(source) }
+        WriteError::Request {
+            object: self.object(),
+            source: Box::new(source),
+        }
     }
 }
 
@@ -369,25 +430,38 @@ pub(super) enum MemoryError {
 /// # Errors
 /// The record was altered: the member must not go by it.
 pub(super) fn recall(status: &MultiClusterStatus) -> Result<Option<Durable>, MemoryError> {
-    let Some(memory) = &status.memory else { return Ok(None) };
+    let Some(memory) = &status.memory else {
+        return Ok(None);
+    };
     if digest(&memory.record) != memory.digest {
         return Err(MemoryError::Altered);
     }
-    serde_json::from_str(&memory.record).map(Some).map_err(|error| MemoryError::Unreadable(error.to_string()))
+    serde_json::from_str(&memory.record)
+        .map(Some)
+        .map_err(|error| MemoryError::Unreadable(error.to_string()))
 }
 
 fn remember(durable: &Durable) -> Result<Memory, serde_json::Error> {
     let record = serde_json::to_string(durable)?;
-    Ok(Memory { digest: digest(&record), record })
+    Ok(Memory {
+        digest: digest(&record),
+        record,
+    })
 }
 
 fn digest(record: &str) -> String {
-    Sha256::digest(record.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(record.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// What is ours, as the status lists it.
 pub(super) fn inventory_of(status: &MultiClusterStatus) -> Inventory {
-    let objects = status.payload.as_ref().map_or(&[][..], |payload| &payload.objects);
+    let objects = status
+        .payload
+        .as_ref()
+        .map_or(&[][..], |payload| &payload.objects);
     let entry = |object: &PayloadObject| Entry {
         key: ObjectKey {
             group: object.group.clone(),
@@ -399,7 +473,9 @@ pub(super) fn inventory_of(status: &MultiClusterStatus) -> Inventory {
         uid: Some(object.uid.clone()).filter(|uid| !uid.is_empty()),
         kept: object.state == ObjectState::Kept,
     };
-    Inventory { entries: objects.iter().filter(|object| object.owned).map(entry).collect() }
+    Inventory {
+        entries: objects.iter().filter(|object| object.owned).map(entry).collect(),
+    }
 }
 
 /// Lists the inventory among the payload's objects, whose states are there already.
@@ -434,13 +510,19 @@ fn list_inventory(status: &mut MultiClusterStatus, inventory: &Inventory) {
                 name: entry.key.name.clone(),
                 uid,
                 owned: true,
-                state: if entry.kept { ObjectState::Kept } else { ObjectState::Pending },
+                state: if entry.kept {
+                    ObjectState::Kept
+                } else {
+                    ObjectState::Pending
+                },
                 message: String::new(),
             });
         }
     }
     // What is neither ours nor told of is an entry that has been dropped since.
-    payload.objects.retain(|object| object.owned || object.state != ObjectState::Pending);
+    payload
+        .objects
+        .retain(|object| object.owned || object.state != ObjectState::Pending);
 }
 
 #[cfg(test)]
@@ -451,8 +533,14 @@ mod tests {
 
     #[test]
     fn memory_reads_back_and_an_altered_one_is_told() {
-        let durable = Durable { term: 7, ..Durable::new(MemoryId(5)) };
-        let mut status = MultiClusterStatus { memory: Some(remember(&durable).unwrap()), ..Default::default() };
+        let durable = Durable {
+            term: 7,
+            ..Durable::new(MemoryId(5))
+        };
+        let mut status = MultiClusterStatus {
+            memory: Some(remember(&durable).unwrap()),
+            ..Default::default()
+        };
         assert_eq!(recall(&status), Ok(Some(durable)));
         let memory = status.memory.as_mut().unwrap();
         memory.record = memory.record.replace("\"term\":7", "\"term\":8");
@@ -474,11 +562,15 @@ mod tests {
             uid: uid.map(str::to_owned),
             kept,
         };
-        let inventory = Inventory { entries: vec![entry("a", Some("u1"), false), entry("b", None, true)] };
+        let inventory = Inventory {
+            entries: vec![entry("a", Some("u1"), false), entry("b", None, true)],
+        };
         let mut status = MultiClusterStatus::default();
         list_inventory(&mut status, &inventory);
         assert_eq!(inventory_of(&status), inventory);
-        let fewer = Inventory { entries: vec![entry("b", Some("u2"), false)] };
+        let fewer = Inventory {
+            entries: vec![entry("b", Some("u2"), false)],
+        };
         list_inventory(&mut status, &fewer);
         assert_eq!(inventory_of(&status), fewer);
     }

@@ -107,7 +107,11 @@ pub async fn run(options: Options) -> Result<(), Error> {
         options,
     });
     let mut signals = Signals::listen()?;
-    let mut members = Members { shared: Arc::clone(&shared), tasks: HashMap::new(), tracker: TaskTracker::new() };
+    let mut members = Members {
+        shared: Arc::clone(&shared),
+        tasks: HashMap::new(),
+        tracker: TaskTracker::new(),
+    };
     let outcome = tokio::select! {
         outcome = members.watch(watching, &health) => outcome,
         () = signals.received() => Ok(()),
@@ -120,7 +124,10 @@ pub async fn run(options: Options) -> Result<(), Error> {
         tracing::debug!(%error, "some messages were not delivered");
     }
     shared.tasks.close();
-    if tokio::time::timeout(WRITE_LIMIT, shared.tasks.wait()).await.is_err() {
+    if tokio::time::timeout(WRITE_LIMIT, shared.tasks.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("the last status could not be written in time");
     }
     drop(members);
@@ -159,7 +166,9 @@ impl Members {
                 }
                 event = stream.next() => event,
             };
-            let Some(event) = event else { return Err(Error::TaskEnded("the watch on MultiClusters")) };
+            let Some(event) = event else {
+                return Err(Error::TaskEnded("the watch on MultiClusters"));
+            };
             match event {
                 Ok(watcher::Event::Init) => listed.clear(),
                 Ok(watcher::Event::InitApply(object)) => {
@@ -198,12 +207,18 @@ impl Members {
         }
         let (sender, receiver) = watch::channel(Some(object));
         self.tasks.insert(uid, sender);
-        self.tracker.spawn(member::serve(Arc::clone(&self.shared), receiver));
+        self.tracker
+            .spawn(member::serve(Arc::clone(&self.shared), receiver));
     }
 
     /// Ends the members whose objects a new list no longer has.
     fn keep(&mut self, listed: &[String]) {
-        let gone: Vec<String> = self.tasks.keys().filter(|uid| !listed.contains(uid)).cloned().collect();
+        let gone: Vec<String> = self
+            .tasks
+            .keys()
+            .filter(|uid| !listed.contains(uid))
+            .cloned()
+            .collect();
         for uid in gone {
             self.drop_member(&uid);
         }

@@ -14,19 +14,36 @@ pub(super) struct Words {
 /// What a notice means, with names in place of identities.
 pub(super) fn words(notice: &Notice, roster: Option<&Roster>) -> Words {
     let name = |id: MemberId| name_of(id, roster);
-    let say = |warning, action, reason, note| Words { warning, action, reason, note };
+    let say = |warning, action, reason, note| Words {
+        warning,
+        action,
+        reason,
+        note,
+    };
     match notice {
         Notice::Founded => say(false, "Electing", "GroupFounded", "founded the group".to_owned()),
         Notice::Joined => say(false, "Electing", "Joined", "joined the group".to_owned()),
-        Notice::Elected { term, from: None } => {
-            say(false, "Electing", "BecameLeader", format!("was elected leader in term {term}"))
-        }
-        Notice::Elected { term, from: Some(from) } => {
-            say(false, "Electing", "BecameLeader", format!("took over from {} in term {term}", name(*from)))
-        }
-        Notice::Following { leader, term } => {
-            say(false, "Electing", "Following", format!("follows {} in term {term}", name(*leader)))
-        }
+        Notice::Elected { term, from: None } => say(
+            false,
+            "Electing",
+            "BecameLeader",
+            format!("was elected leader in term {term}"),
+        ),
+        Notice::Elected {
+            term,
+            from: Some(from),
+        } => say(
+            false,
+            "Electing",
+            "BecameLeader",
+            format!("took over from {} in term {term}", name(*from)),
+        ),
+        Notice::Following { leader, term } => say(
+            false,
+            "Electing",
+            "Following",
+            format!("follows {} in term {term}", name(*leader)),
+        ),
         Notice::SteppedDown { term, reason } => say(
             !matches!(reason, StepDown::HandedOver),
             "Electing",
@@ -37,21 +54,45 @@ pub(super) fn words(notice: &Notice, roster: Option<&Roster>) -> Words {
             false,
             "Moving",
             "MoveStarted",
-            format!("stops the payload in order to hand over to {}: {}", name(*to), move_reason(*reason)),
+            format!(
+                "stops the payload in order to hand over to {}: {}",
+                name(*to),
+                move_reason(*reason)
+            ),
         ),
         Notice::MoveAborted { to, reason } => say(
             true,
             "Moving",
             "MoveAborted",
-            format!("keeps leading, the move to {} was given up: {}", name(*to), move_abort(*reason)),
+            format!(
+                "keeps leading, the move to {} was given up: {}",
+                name(*to),
+                move_abort(*reason)
+            ),
         ),
-        Notice::Admitted { name } => say(false, "Electing", "MemberAdmitted", format!("admitted {name} to the group")),
-        Notice::Removed { name } => say(false, "Electing", "MemberRemoved", format!("removed {name} from the group")),
-        Notice::AddressClash { asker, voter, address } => say(
+        Notice::Admitted { name } => say(
+            false,
+            "Electing",
+            "MemberAdmitted",
+            format!("admitted {name} to the group"),
+        ),
+        Notice::Removed { name } => say(
+            false,
+            "Electing",
+            "MemberRemoved",
+            format!("removed {name} from the group"),
+        ),
+        Notice::AddressClash {
+            asker,
+            voter,
+            address,
+        } => say(
             true,
             "Electing",
             "AddressClash",
-            format!("refused {asker}: its address {address} is that of {voter}, which is alive. Give each member its own"),
+            format!(
+                "refused {asker}: its address {address} is that of {voter}, which is alive. Give each member its own"
+            ),
         ),
         Notice::Dropped => say(
             true,
@@ -70,7 +111,9 @@ pub(super) fn words(notice: &Notice, roster: Option<&Roster>) -> Words {
 
 /// The name of a member, or its identity where the roster does not know it.
 pub(super) fn name_of(id: MemberId, roster: Option<&Roster>) -> String {
-    roster.and_then(|roster| roster.voter(id)).map_or_else(|| id.to_string(), |voter| voter.profile.name.clone())
+    roster
+        .and_then(|roster| roster.voter(id))
+        .map_or_else(|| id.to_string(), |voter| voter.profile.name.clone())
 }
 
 fn step_down(reason: StepDown) -> &'static str {
@@ -92,7 +135,9 @@ fn move_reason(reason: MoveReason) -> &'static str {
 
 fn move_abort(reason: MoveAbort) -> &'static str {
     match reason {
-        MoveAbort::PayloadStuck => "the payload did not stop in time; status.payload.objects names what does not go",
+        MoveAbort::PayloadStuck => {
+            "the payload did not stop in time; status.payload.objects names what does not go"
+        }
         MoveAbort::SuccessorLost => "the successor fell silent",
     }
 }

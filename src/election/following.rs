@@ -68,9 +68,7 @@ impl Member {
 
     pub(super) fn promise_to(&mut self, leader: MemberId, term: Term, received_at: Tick) {
         let until = received_at + self.settings().lease_ms;
-        let until = self
-            .promise
-            .map_or(until, |promise| promise.until.max(until));
+        let until = self.promise.map_or(until, |promise| promise.until.max(until));
         self.promise = Some(Promise {
             leader: Some(leader),
             term,
@@ -83,10 +81,7 @@ impl Member {
         let Some(heard) = self.heard.clone() else {
             return;
         };
-        if heard.term == self.durable.term
-            && matches!(self.role, Role::Follower)
-            && self.staged.is_none()
-        {
+        if heard.term == self.durable.term && matches!(self.role, Role::Follower) && self.staged.is_none() {
             // The promise is for the lease of the roster that is durable now, from the heartbeat's arrival.
             self.promise_to(heard.leader, heard.term, heard.at);
             self.acknowledge(&heard, context);
@@ -136,9 +131,7 @@ impl Member {
             self.promise = None;
             self.heard = None;
             // Whoever the leader named as its successor goes first.
-            self.not_before = self
-                .not_before
-                .max(context.now + self.settings().round_ms());
+            self.not_before = self.not_before.max(context.now + self.settings().round_ms());
         }
     }
 
@@ -213,9 +206,9 @@ impl Member {
         let delay_ms = i64::try_from(position)
             .unwrap_or(i64::MAX)
             .saturating_mul(roster.settings.heartbeat_ms);
-        let from = self.promise.map_or(self.not_before, |promise| {
-            promise.until.max(self.not_before)
-        });
+        let from = self
+            .promise
+            .map_or(self.not_before, |promise| promise.until.max(self.not_before));
         Some(from + delay_ms + self.jitter_ms)
     }
 

@@ -142,8 +142,7 @@ impl Member {
         }
         let listened = self.listened_at(joining);
         // The end of listening counts once; after it, answers decide.
-        let at = if self.config.ready && listened > joining.next_probe - self.settings().round_ms()
-        {
+        let at = if self.config.ready && listened > joining.next_probe - self.settings().round_ms() {
             joining.next_probe.min(listened)
         } else {
             joining.next_probe
@@ -219,11 +218,7 @@ impl Member {
 
     pub(super) fn enter_group(&mut self, context: &mut Context<'_>) {
         let founded = self.is_only_voter();
-        context.notify(if founded {
-            Notice::Founded
-        } else {
-            Notice::Joined
-        });
+        context.notify(if founded { Notice::Founded } else { Notice::Joined });
         self.not_before = context.now;
         self.become_follower(context);
         if founded {
@@ -271,9 +266,7 @@ impl Member {
             }
             _ if group.is_some() && group == own_group => {}
             Role::Leading(_) => self.admit(from, group, founder, context),
-            Role::Starting | Role::Follower | Role::Standing(_) => {
-                self.answer_in_group(to, context)
-            }
+            Role::Starting | Role::Follower | Role::Standing(_) => self.answer_in_group(to, context),
         }
     }
 

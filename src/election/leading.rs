@@ -96,10 +96,7 @@ impl Member {
 
     pub(super) fn lead_at(&self, leading: &Leading) -> Tick {
         let settings = self.settings();
-        let stalled = self
-            .claim
-            .is_none()
-            .then(|| leading.since + settings.lease_ms);
+        let stalled = self.claim.is_none().then(|| leading.since + settings.lease_ms);
         [Some(leading.next_heartbeat), stalled]
             .into_iter()
             .flatten()
@@ -313,9 +310,7 @@ impl Member {
             (_, None) => None,
         };
         let roster = self.roster()?;
-        roster
-            .voter(leader?)
-            .map(|voter| voter.profile.address.clone())
+        roster.voter(leader?).map(|voter| voter.profile.address.clone())
     }
 
     pub(super) fn resignation_reason(&self) -> Option<MoveReason> {

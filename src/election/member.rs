@@ -367,12 +367,7 @@ impl Context<'_> {
 impl Member {
     /// Starts a member from what it remembers; the first command makes its next incarnation durable.
     #[must_use]
-    pub fn start(
-        id: MemberId,
-        durable: Durable,
-        config: Config,
-        now: Tick,
-    ) -> (Member, Vec<Command>) {
+    pub fn start(id: MemberId, durable: Durable, config: Config, now: Tick) -> (Member, Vec<Command>) {
         let mut member = Member {
             id,
             durable,
@@ -538,9 +533,7 @@ impl Member {
         match &self.role {
             Role::Starting => self.enter(context),
             Role::Outside(_) if self.durable.group.is_some() => self.enter_group(context),
-            Role::Standing(_) if before.term != self.durable.term => {
-                self.on_term_persisted(context)
-            }
+            Role::Standing(_) if before.term != self.durable.term => self.on_term_persisted(context),
             Role::Leading(_) => {
                 self.on_roster_persisted(before.group.map(|group| group.roster).as_ref(), context)
             }
@@ -552,19 +545,13 @@ impl Member {
     }
 
     fn on_persist_failed(&mut self, number: u64, context: &mut Context<'_>) {
-        if self
-            .staged
-            .take_if(|staged| staged.number == number)
-            .is_none()
-        {
+        if self.staged.take_if(|staged| staged.number == number).is_none() {
             return;
         }
         self.persist_failed = true;
         self.problem.get_or_insert(Problem::CannotPersist);
         self.ballot = None;
-        self.not_before = self
-            .not_before
-            .max(context.now + self.settings().heartbeat_ms);
+        self.not_before = self.not_before.max(context.now + self.settings().heartbeat_ms);
         if let Role::Standing(_) = self.role {
             self.become_follower(context);
         }
@@ -743,10 +730,7 @@ impl Member {
     /// The newest roster that it holds durably.
     #[must_use]
     pub fn roster(&self) -> Option<&Roster> {
-        self.durable
-            .group
-            .as_ref()
-            .map(|membership| &membership.roster)
+        self.durable.group.as_ref().map(|membership| &membership.roster)
     }
 
     /// The group's settings, or its own while it has no group.
@@ -799,9 +783,7 @@ impl Member {
     /// What this member last promised, or held itself, as a candidate must know it.
     pub(super) fn promised(&self, now: Tick) -> Option<Promised> {
         let promise = self.promise.map(|p| (p.leader, p.term, p.until));
-        let claim = self
-            .claim
-            .map(|claim| (Some(self.id), claim.term, claim.until));
+        let claim = self.claim.map(|claim| (Some(self.id), claim.term, claim.until));
         [promise, claim]
             .into_iter()
             .flatten()
@@ -815,17 +797,10 @@ impl Member {
     }
 
     /// For how long this member still refuses `candidate`, in milliseconds; zero when it does not.
-    pub(super) fn refuses_ms(
-        &self,
-        candidate: MemberId,
-        handover: Option<Handover>,
-        now: Tick,
-    ) -> i64 {
+    pub(super) fn refuses_ms(&self, candidate: MemberId, handover: Option<Handover>, now: Tick) -> i64 {
         let released = |term: Term| handover.is_some_and(|handover| handover.term >= term);
         let claim_ms = match self.claim {
-            Some(claim) if candidate != self.id && !released(claim.term) => {
-                claim.until.since(now).max(0)
-            }
+            Some(claim) if candidate != self.id && !released(claim.term) => claim.until.since(now).max(0),
             _ => 0,
         };
         let promise_ms = match self.promise {

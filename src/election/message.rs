@@ -7,11 +7,7 @@ use super::types::{MemberId, MemoryId, Term};
 
 /// One message. The sender's identity, incarnation and group travel beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(
-    tag = "type",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Message {
     /// "Is there a group here, and will it have me?"
     Probe {

@@ -16,8 +16,8 @@ mod view;
 
 pub use durable::{Durable, Membership};
 pub use member::{
-    Claim, Command, Config, Destination, Event, Fault, Member, MoveAbort, MoveReason, Notice,
-    Order, Problem, Received, StepDown,
+    Claim, Command, Config, Destination, Event, Fault, Member, MoveAbort, MoveReason, Notice, Order, Problem,
+    Received, StepDown,
 };
 pub use message::{Founder, Handover, Message, Promised, Refusal};
 pub use roster::{Profile, Roster, Stamp, Voter};

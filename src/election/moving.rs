@@ -29,8 +29,7 @@ impl Member {
             return;
         };
         if let Some(moving) = leading.moving {
-            let overdue =
-                moving.reason == MoveReason::Preemption && moving.since + STOP_TIMEOUT_MS <= now;
+            let overdue = moving.reason == MoveReason::Preemption && moving.since + STOP_TIMEOUT_MS <= now;
             if overdue && resignation.is_none() {
                 self.abort_move(MoveAbort::PayloadStuck, context);
             }

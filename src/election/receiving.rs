@@ -15,16 +15,11 @@ impl Member {
             message,
         } = received;
         // Nothing may be answered before the incarnation is durable.
-        if from == self.id
-            || matches!(self.role, Role::Starting)
-            || self.is_stale(from, incarnation)
-        {
+        if from == self.id || matches!(self.role, Role::Starting) || self.is_stale(from, incarnation) {
             return;
         }
         match message {
-            Message::Probe { founder, asked } => {
-                self.on_probe(from, group, founder, asked, context)
-            }
+            Message::Probe { founder, asked } => self.on_probe(from, group, founder, asked, context),
             Message::NoGroup {
                 founder,
                 asked,
@@ -74,12 +69,7 @@ impl Member {
                 receipt,
             } => {
                 self.receipt = self.receipt.max(receipt);
-                self.on_voted(
-                    from,
-                    term,
-                    granted.then_some(promised).ok_or(voter_term),
-                    context,
-                );
+                self.on_voted(from, term, granted.then_some(promised).ok_or(voter_term), context);
             }
             Message::Heartbeat {
                 term,
@@ -122,11 +112,7 @@ impl Member {
     /// Whether the message was sent by an earlier start of its sender. Only voters are remembered, so that strangers
     /// cannot make the list grow.
     fn is_stale(&mut self, from: MemberId, incarnation: u64) -> bool {
-        if self
-            .roster()
-            .and_then(|roster| roster.voter(from))
-            .is_none()
-        {
+        if self.roster().and_then(|roster| roster.voter(from)).is_none() {
             return false;
         }
         match self.incarnations.iter_mut().find(|(id, _)| *id == from) {
@@ -164,9 +150,7 @@ impl Member {
             if term == own {
                 return self.fail(Fault::TwoLeadersInOneTerm { other: from, term });
             }
-            let unguarded = self
-                .roster()
-                .is_some_and(super::roster::Roster::is_unguarded);
+            let unguarded = self.roster().is_some_and(super::roster::Roster::is_unguarded);
             if unguarded && self.outranks(from, own, term) {
                 // The other yields when it hears of this member; a term below the other's would not be heard.
                 if term > own {
@@ -179,12 +163,7 @@ impl Member {
                 self.step_down(StepDown::Superseded, context);
             }
         }
-        self.follow_leader(
-            from,
-            (term, sequence),
-            roster.map(|roster| *roster),
-            context,
-        );
+        self.follow_leader(from, (term, sequence), roster.map(|roster| *roster), context);
     }
 
     /// Of two members that lead at once, which quorum `None` allows, the lower rank yields, then the lower term.

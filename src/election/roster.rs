@@ -6,9 +6,7 @@ use super::settings::{QuorumMode, Settings};
 use super::types::{MemberId, MemoryId, Term};
 
 /// Orders two rosters of one group: the term of the leader that wrote it, then its count of changes.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Stamp {
     /// The term in which the roster was written.
     pub term: Term,
@@ -57,10 +55,7 @@ impl Roster {
     #[must_use]
     pub fn founded(voter: Voter, settings: Settings) -> Roster {
         Roster {
-            stamp: Stamp {
-                term: 1,
-                version: 1,
-            },
+            stamp: Stamp { term: 1, version: 1 },
             settings,
             voters: vec![voter],
             peak: 1,
@@ -187,11 +182,7 @@ mod tests {
         let founded = Roster::founded(voter(1, 5), Settings::FAST)
             .with(voter(2, 5), 1)
             .with(voter(3, 9), 1);
-        let order: Vec<u128> = founded
-            .by_preference()
-            .iter()
-            .map(|voter| voter.id.0)
-            .collect();
+        let order: Vec<u128> = founded.by_preference().iter().map(|voter| voter.id.0).collect();
         assert_eq!(order, [3, 2, 1]);
     }
 

@@ -15,12 +15,8 @@ impl Member {
         let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
             return false;
         };
-        let holds = |id: MemberId| {
-            id == self.id
-                || leading
-                    .seen(id)
-                    .is_some_and(|seen| seen.stamp == roster.stamp)
-        };
+        let holds =
+            |id: MemberId| id == self.id || leading.seen(id).is_some_and(|seen| seen.stamp == roster.stamp);
         let holders = roster.voters.iter().filter(|voter| holds(voter.id)).count();
         self.staged.is_none()
             && roster.stamp.term == leading.term
@@ -100,11 +96,7 @@ impl Member {
         }
     }
 
-    pub(super) fn on_roster_persisted(
-        &mut self,
-        before: Option<&Roster>,
-        context: &mut Context<'_>,
-    ) {
+    pub(super) fn on_roster_persisted(&mut self, before: Option<&Roster>, context: &mut Context<'_>) {
         let (Some(before), Some(roster)) = (before, self.roster().cloned()) else {
             return;
         };
@@ -131,12 +123,9 @@ impl Member {
             let to = Destination::Member(voter.id, Some(voter.profile.address.clone()));
             self.send_to(to, Message::Left, context.out);
         }
-        self.incarnations
-            .retain(|(id, _)| roster.voter(*id).is_some());
+        self.incarnations.retain(|(id, _)| roster.voter(*id).is_some());
         if let Role::Leading(leading) = &mut self.role {
-            leading
-                .voters
-                .retain(|seen| roster.voter(seen.id).is_some());
+            leading.voters.retain(|seen| roster.voter(seen.id).is_some());
         }
         self.send_heartbeats(context);
     }

@@ -124,10 +124,7 @@ mod tests {
     fn every_profile_is_valid_and_its_claim_ends_before_its_lease() {
         for settings in [Settings::FAST, Settings::BALANCED, Settings::WIDE] {
             assert_eq!(settings.validate(), Ok(()));
-            assert!(
-                settings.stretched_ms(settings.claim_ms(settings.lease_ms))
-                    <= settings.lease_ms + 1
-            );
+            assert!(settings.stretched_ms(settings.claim_ms(settings.lease_ms)) <= settings.lease_ms + 1);
         }
     }
 

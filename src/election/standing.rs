@@ -136,9 +136,7 @@ impl Member {
     }
 
     pub(super) fn campaign(&mut self, context: &mut Context<'_>) {
-        let unguarded = self
-            .roster()
-            .is_some_and(super::roster::Roster::is_unguarded);
+        let unguarded = self.roster().is_some_and(super::roster::Roster::is_unguarded);
         let Role::Standing(standing) = &self.role else {
             return;
         };
@@ -147,9 +145,7 @@ impl Member {
         }
         match standing.phase {
             // Where each may lead alone, silence is consent.
-            Phase::PreVote if unguarded && standing.refused.is_empty() => {
-                self.write_own_vote(context)
-            }
+            Phase::PreVote if unguarded && standing.refused.is_empty() => self.write_own_vote(context),
             Phase::PreVote | Phase::Writing | Phase::Vote => self.give_up_round(0, context),
         }
     }
@@ -175,11 +171,7 @@ impl Member {
         let Some(own) = self.roster().map(|roster| roster.stamp) else {
             return;
         };
-        if stamp < own
-            && self
-                .roster()
-                .is_some_and(|roster| roster.voter(from).is_none())
-        {
+        if stamp < own && self.roster().is_some_and(|roster| roster.voter(from).is_none()) {
             let message = Message::NotAVoter {
                 stamp: own,
                 leader_address: self.leader_address(),
@@ -220,8 +212,7 @@ impl Member {
             return;
         };
         let voted_already = term == self.durable.term && self.durable.vote == Some(from);
-        let free =
-            term > self.durable.term || (term == self.durable.term && self.durable.vote.is_none());
+        let free = term > self.durable.term || (term == self.durable.term && self.durable.vote.is_none());
         let bound = self.vote_wait_ms(from, handover, context.now) > 0;
         if bound || stamp < own || !(free || voted_already) || self.dissolving {
             let message = Message::Voted {
@@ -270,9 +261,7 @@ impl Member {
             self.step_down(super::member::StepDown::Superseded, context);
             self.become_follower(context);
         }
-        self.not_before = self
-            .not_before
-            .max(context.now + self.settings().round_ms());
+        self.not_before = self.not_before.max(context.now + self.settings().round_ms());
         let message = Message::Voted {
             term: ballot.term,
             granted: true,
@@ -336,11 +325,9 @@ impl Member {
             Ok(promised) => {
                 record(&mut standing.granted, from);
                 if let Some(promised) = promised {
-                    standing.promised.push((
-                        promised.leader,
-                        promised.term,
-                        now - promised.ended_ago_ms,
-                    ));
+                    standing
+                        .promised
+                        .push((promised.leader, promised.term, now - promised.ended_ago_ms));
                 }
                 self.count_votes(context);
             }

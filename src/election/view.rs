@@ -115,10 +115,7 @@ impl Member {
                 promised
             },
             need: roster.map_or(0, super::roster::Roster::need),
-            have: voters
-                .iter()
-                .filter(|peer| peer.alive == Some(true))
-                .count(),
+            have: voters.iter().filter(|peer| peer.alive == Some(true)).count(),
             unguarded: roster.is_some_and(super::roster::Roster::is_unguarded),
             voters,
             problem: self.problem.clone(),

@@ -26,8 +26,8 @@ mod recorder;
 mod run_folder;
 mod service_address;
 mod shared;
-mod site;
 pub mod simulation;
+mod site;
 
 pub use cluster::{Cluster, ClusterOptions, clusters, start_clusters};
 pub use control_plane::Part;

@@ -7,8 +7,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use flagship::election::{
-    Command, Config, Destination, Durable, Event, GroupId, Member, MemberId, MemoryId, Message,
-    Notice, Order, Part, Profile, Received, Roster, Settings, Term, Tick,
+    Command, Config, Destination, Durable, Event, GroupId, Member, MemberId, MemoryId, Message, Notice,
+    Order, Part, Profile, Received, Roster, Settings, Term, Tick,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -208,8 +208,7 @@ impl World {
         place.frozen = false;
         place.mailbox.clear();
         place.order = (0, Order::Hold);
-        let (member, commands) =
-            Member::start(place.id, place.disk.clone(), place.config.clone(), now);
+        let (member, commands) = Member::start(place.id, place.disk.clone(), place.config.clone(), now);
         place.member = Some(member);
         self.carry_out(site, commands);
     }
@@ -301,11 +300,7 @@ impl World {
     }
 
     /// Lets time pass until `done` or `limit_ms` are over; tells how long it took.
-    pub fn run_until(
-        &mut self,
-        limit_ms: i64,
-        mut done: impl FnMut(&World) -> bool,
-    ) -> Option<i64> {
+    pub fn run_until(&mut self, limit_ms: i64, mut done: impl FnMut(&World) -> bool) -> Option<i64> {
         let start = self.now_ms;
         while self.now_ms - start < limit_ms {
             if done(self) {
@@ -435,10 +430,7 @@ impl World {
         let rate = place.rate_permille;
         // Rounded up, so that the member's clock has reached the deadline.
         let at = ((deadline.0 * 1000 + rate - 1) / rate).max(self.now_ms);
-        if place
-            .wake_at
-            .is_none_or(|wake| at < wake || wake < self.now_ms)
-        {
+        if place.wake_at.is_none_or(|wake| at < wake || wake < self.now_ms) {
             place.wake_at = Some(at);
             let process = place.process;
             self.schedule(at - self.now_ms, Happening::Wake { to: site, process });
@@ -454,10 +446,7 @@ impl World {
         // Every message crosses the real encoding.
         let wire = serde_json::to_string(&message).expect("every message can be encoded");
         let message = serde_json::from_str(&wire).expect("every encoded message can be decoded");
-        let incarnation = self.sites[from]
-            .member
-            .as_ref()
-            .map_or(0, Member::incarnation);
+        let incarnation = self.sites[from].member.as_ref().map_or(0, Member::incarnation);
         let received = Received {
             from: self.sites[from].id,
             incarnation,
@@ -487,8 +476,7 @@ impl World {
 
     fn schedule(&mut self, after_ms: i64, happening: Happening) {
         self.sequence += 1;
-        self.queue
-            .push(Reverse((self.now_ms + after_ms, self.sequence)));
+        self.queue.push(Reverse((self.now_ms + after_ms, self.sequence)));
         self.happenings.insert(self.sequence, happening);
     }
 
@@ -509,10 +497,7 @@ impl World {
                 let id = member.id();
                 let leader = *self.leaders.entry((group, claim.term)).or_insert(id);
                 if leader != id {
-                    self.violate(format!(
-                        "G1: {leader} and {id} both led in term {}",
-                        claim.term
-                    ));
+                    self.violate(format!("G1: {leader} and {id} both led in term {}", claim.term));
                 }
             }
         }
@@ -558,8 +543,7 @@ impl World {
     /// The sites whose live, unfrozen members lead.
     #[must_use]
     pub fn leaders(&self) -> Vec<usize> {
-        let leads =
-            |site: &usize| !self.sites[*site].frozen && self.part(*site) == Some(Part::Leader);
+        let leads = |site: &usize| !self.sites[*site].frozen && self.part(*site) == Some(Part::Leader);
         (0..self.sites.len()).filter(leads).collect()
     }
 
@@ -591,8 +575,7 @@ impl World {
             .collect();
         let follows = |site: &usize| {
             *site == leader
-                || self.part(*site) == Some(Part::Follower)
-                    && self.roster(*site) == self.roster(leader)
+                || self.part(*site) == Some(Part::Follower) && self.roster(*site) == self.roster(leader)
         };
         self.leaders() == [leader] && self.running() == [leader] && live.iter().all(follows)
     }

@@ -63,7 +63,13 @@ impl Site {
     /// # Errors
     /// If the API server does not tell.
     pub async fn multicluster(&self, namespace: &str) -> kube::Result<MultiCluster> {
-        Api::namespaced(self.client().map_err(|error| kube::Error::Service(error.into()))?, namespace).get(self.name()).await
+        Api::namespaced(
+            self.client()
+                .map_err(|error| kube::Error::Service(error.into()))?,
+            namespace,
+        )
+        .get(self.name())
+        .await
     }
 
     /// Its status; empty before the controller has written one.
@@ -91,7 +97,13 @@ impl Site {
     ///
     /// # Errors
     /// If it does not in [`PATIENCE`].
-    pub async fn wait_for_condition(&self, namespace: &str, kind: &str, state: &str, reason: &str) -> Result<String> {
+    pub async fn wait_for_condition(
+        &self,
+        namespace: &str,
+        kind: &str,
+        state: &str,
+        reason: &str,
+    ) -> Result<String> {
         let what = format!("{kind} of {} is {state} with reason {reason}", self.name());
         self.wait_until(&what, PATIENCE, async |_| {
             let status = self.status(namespace).await?;
@@ -99,8 +111,16 @@ impl Site {
             Ok::<_, kube::Error>(found.is_some_and(|c| c.status == state && c.reason == reason))
         })
         .await?;
-        let status = self.status(namespace).await.map_err(Error::request(&what, self.name()))?;
-        Ok(status.conditions.iter().find(|c| c.type_ == kind).map(|c| c.message.clone()).unwrap_or_default())
+        let status = self
+            .status(namespace)
+            .await
+            .map_err(Error::request(&what, self.name()))?;
+        Ok(status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == kind)
+            .map(|c| c.message.clone())
+            .unwrap_or_default())
     }
 
     /// The manifest of a MultiCluster of this site.
@@ -122,7 +142,11 @@ impl Site {
 /// The status of a condition.
 #[must_use]
 pub fn condition<'a>(status: &'a MultiClusterStatus, kind: &str) -> Option<&'a str> {
-    status.conditions.iter().find(|condition| condition.type_ == kind).map(|condition| condition.status.as_str())
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == kind)
+        .map(|condition| condition.status.as_str())
 }
 
 /// The manifest of a MultiCluster, as a user writes one.
@@ -170,7 +194,16 @@ impl Manifest {
     /// As YAML.
     #[must_use]
     pub fn yaml(&self) -> String {
-        let Manifest { name, address, callsign, rank, ready, fleet, extra, payload } = self;
+        let Manifest {
+            name,
+            address,
+            callsign,
+            rank,
+            ready,
+            fleet,
+            extra,
+            payload,
+        } = self;
         let mut yaml = format!(
             "apiVersion: kube-vip.io/v1alpha1\nkind: MultiCluster\nmetadata:\n  name: {name}\nspec:\n  port: 9990\n  \
              callsign: {callsign}\n  rank: {rank}\n  ready: {ready}\n  serviceAddress: {address:?}\n  fleet: {fleet:?}\n{extra}"

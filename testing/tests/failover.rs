@@ -1,5 +1,10 @@
 //! The main job, on real control planes: one copy of the payload, in the right cluster.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use flagship_testing::{TestResult, sites};
 
@@ -19,9 +24,21 @@ spec:
 #[tokio::test]
 async fn the_higher_rank_joins_and_takes_over() -> TestResult {
     let [newyork, sheffield] = sites(["newyork", "sheffield"]).await?;
-    newyork.apply_in("default", &newyork.manifest("federation", 5).ready().payload(DEPLOYMENT).yaml()).await?;
+    newyork
+        .apply_in(
+            "default",
+            &newyork
+                .manifest("federation", 5)
+                .ready()
+                .payload(DEPLOYMENT)
+                .yaml(),
+        )
+        .await?;
     newyork.wait_until_leading("default").await?;
-    let joins = sheffield.manifest("federation", 10).joins(&[&newyork]).payload(DEPLOYMENT);
+    let joins = sheffield
+        .manifest("federation", 10)
+        .joins(&[&newyork])
+        .payload(DEPLOYMENT);
     sheffield.apply_in("default", &joins.yaml()).await?;
     sheffield.wait_until_leading("default").await?;
     println!("{}", newyork.kubectl(&["get", "mc,deploy", "-A"]).await?);

@@ -223,10 +223,7 @@ fn deleting_the_leaders_object_moves_the_payload_at_once_and_shrinks_the_roster(
         let took = world
             .run_until(5_000, |world| world.running() == [0])
             .expect("moved");
-        assert!(
-            took < 500,
-            "seed {seed}: no waiting for a lease, took {took} ms"
-        );
+        assert!(took < 500, "seed {seed}: no waiting for a lease, took {took} ms");
         world
             .run_until(10_000, |world| world.member(1).unwrap().has_left())
             .expect("left");
@@ -246,11 +243,7 @@ fn a_leader_whose_process_ends_hands_over() {
     assert!(took < 500, "took {took} ms");
     world.crash(1);
     settled(&mut world, 0, 5_000);
-    assert_eq!(
-        world.roster(0).unwrap().voters.len(),
-        3,
-        "it is still a voter"
-    );
+    assert_eq!(world.roster(0).unwrap().voters.len(), 3, "it is still a voter");
 }
 
 #[test]
@@ -345,9 +338,7 @@ fn random_faults_break_no_promise_and_end_with_one_leader() {
         world.heal();
         (0..3).for_each(|site| world.thaw(site));
         (0..3).for_each(|site| world.start(site));
-        let settled = world.run_until(120_000, |world| {
-            world.leaders() == [1] && world.running() == [1]
-        });
+        let settled = world.run_until(120_000, |world| world.leaders() == [1] && world.running() == [1]);
         let parts: Vec<Option<Part>> = (0..3).map(|site| world.part(site)).collect();
         assert!(
             settled.is_some(),
