@@ -60,10 +60,12 @@ struct Shared {
     wake: Notify,
 }
 
+type Reply = oneshot::Sender<Result<(), StoreError>>;
+
 #[derive(Default)]
 struct Wishes {
     memory: Option<(u64, Box<Durable>)>,
-    inventory: Option<(Inventory, Vec<oneshot::Sender<Result<(), StoreError>>>)>,
+    inventory: Option<(Inventory, Vec<Reply>)>,
     status: Option<Box<MultiClusterStatus>>,
     closed: bool,
 }

@@ -93,7 +93,7 @@ impl Roster {
     #[must_use]
     pub fn by_preference(&self) -> Vec<&Voter> {
         let mut voters: Vec<&Voter> = self.voters.iter().collect();
-        voters.sort_by(|a, b| (b.profile.rank, b.id).cmp(&(a.profile.rank, a.id)));
+        voters.sort_by_key(|voter| std::cmp::Reverse((voter.profile.rank, voter.id)));
         voters
     }
 

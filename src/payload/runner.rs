@@ -1,14 +1,12 @@
 //! Carries out the orders of the election for one MultiCluster: the loop between the ledger, which decides, and the API
 //! server.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{

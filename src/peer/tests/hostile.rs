@@ -1,6 +1,6 @@
 //! Strangers, broken peers, and too many of them.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -1,6 +1,6 @@
 //! Links that die, and pairs that have one connection too many.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use super::super::frame::Frame;
 use super::proxy::Proxy;
