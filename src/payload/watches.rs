@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use futures::{
     StreamExt as _,
     stream::{AbortHandle, BoxStream, SelectAll, abortable},

@@ -427,14 +427,11 @@ impl Cluster {
             process.signal(Signal::KILL)?;
         }
         let controllers = self.controllers().clone();
-        let mut lost = lock(&self.lost_controllers);
-        lost.extend(
-            running
-                .iter()
-                .filter(|one| controllers.iter().any(|other| Arc::ptr_eq(one, other)))
-                .cloned(),
-        );
-        drop(lost);
+        let lost = running
+            .iter()
+            .filter(|one| controllers.iter().any(|other| Arc::ptr_eq(one, other)))
+            .cloned();
+        lock(&self.lost_controllers).extend(lost);
         for process in running {
             process.wait(DEATH_TIMEOUT).await?;
         }

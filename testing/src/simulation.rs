@@ -3,6 +3,12 @@
 //! Time is simulated: an hour costs milliseconds. Every member's process can crash and restart with exactly what it
 //! had made durable, freeze, and be cut off; its payload runs on without it, as a real one does.
 
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a simulator belongs to tests: it fails by panicking, and traces a seed to the terminal"
+)]
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
