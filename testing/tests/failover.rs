@@ -41,9 +41,5 @@ async fn the_higher_rank_joins_and_takes_over() -> TestResult {
         .payload(DEPLOYMENT);
     sheffield.apply_in("default", &joins.yaml()).await?;
     sheffield.wait_until_leading("default").await?;
-    println!("{}", newyork.kubectl(&["get", "mc,deploy", "-A"]).await?);
-    println!("{}", sheffield.kubectl(&["get", "mc,deploy", "-A"]).await?);
-    println!("{}", sheffield.kubectl(&["get", "mc", "-o", "yaml"]).await?);
-    println!("{}", sheffield.kubectl(&["get", "events", "-A"]).await?);
     Ok(())
 }
