@@ -32,7 +32,6 @@ spec:
 
 #[tokio::test]
 async fn clusters_are_separate_and_their_controllers_work() -> TestResult {
-    let started = std::time::Instant::now();
     let [newyork, sheffield] = clusters(["newyork", "sheffield"]).await?;
     newyork.apply(WEB).await?;
     newyork
@@ -75,7 +74,6 @@ async fn a_lost_cluster_comes_back_with_its_objects() -> TestResult {
         !matches!(error, kube::Error::Api(_)),
         "somebody answered: {error}"
     );
-    let started = std::time::Instant::now();
     newyork.bring_back().await?;
     let kept = Api::<ConfigMap>::default_namespaced(newyork.client()?)
         .get("kept")
