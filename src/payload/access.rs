@@ -5,10 +5,7 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -129,7 +126,7 @@ impl Access {
         };
         let (open, gate) = oneshot::channel();
         let open = Arc::new(Mutex::new(Some(open)));
-        let released = Arc::new(AtomicBool::new(false));
+        let released_at = Arc::new(Mutex::new(None));
         let body = GatedBody {
             bytes: Some(call.body.clone()),
             gate: Some(gate),
@@ -141,14 +138,15 @@ impl Access {
             .headers_mut()
             .insert(header::EXPECT, header::HeaderValue::from_static("100-continue"));
         hyper::ext::on_informational(&mut request, {
-            let (open, released, guard) = (open.clone(), released.clone(), guard.clone());
+            let (open, released_at, guard) = (open.clone(), released_at.clone(), guard.clone());
             move |interim| {
                 let sender = open.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let now = boottime();
                 if interim.status() == hyper::StatusCode::CONTINUE
-                    && guard.covers(boottime(), server_timeout)
+                    && guard.covers(now, server_timeout)
                     && let Some(sender) = sender
                 {
-                    released.store(true, Ordering::Release);
+                    *released_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
                     // The receiver is gone only when the request was given up, and then nothing is sent.
                     sender.send(()).ok();
                 }
@@ -160,8 +158,8 @@ impl Access {
         let answer = answer.unwrap_or_else(|_| Err(RequestError::unanswered("no answer in time", None)));
         match answer {
             Err(error) if error.is_unanswered() || error.is_server_fault() => {
-                if released.load(Ordering::Acquire) {
-                    Err(error.maybe_effective_until(latest_effect(boottime(), server_timeout)))
+                if let Some(at) = *released_at.lock().unwrap_or_else(PoisonError::into_inner) {
+                    Err(error.maybe_effective_until(latest_effect(at, server_timeout)))
                 } else if guard.server_timeout(boottime()).is_none() {
                     Err(RequestError::Unclaimed)
                 } else {

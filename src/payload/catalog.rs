@@ -98,7 +98,7 @@ impl Kinds {
         lists
     }
 
-    fn add(&mut self, list: APIGroupDiscoveryList) {
+    pub(super) fn add(&mut self, list: APIGroupDiscoveryList) {
         for group in list.items {
             let name = group
                 .metadata

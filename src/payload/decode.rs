@@ -219,9 +219,15 @@ fn decode_document(number: usize, value: Value, documents: &mut Vec<Document>) -
         metadata.remove(field);
     }
     let Some(name) = take_text(metadata, "name") else {
-        return Err(DecodeError::NoName {
-            document: number,
-            kind,
+        return Err(match metadata.get("name") {
+            None | Some(Value::Null) => DecodeError::NoName {
+                document: number,
+                kind,
+            },
+            Some(_) => DecodeError::NameNotText {
+                document: number,
+                kind,
+            },
         });
     };
     let namespace = take_text(metadata, "namespace");
@@ -382,6 +388,14 @@ pub enum DecodeError {
         "document {document} of the payload ({kind}) has no `metadata.name`: add one (`generateName` makes a new object each time, so it cannot be used)"
     )]
     NoName {
+        /// The document's number, from one.
+        document: usize,
+        /// The object's kind.
+        kind: String,
+    },
+    /// A name is a number or a boolean.
+    #[error("document {document} of the payload ({kind}): `metadata.name` must be a text; quote it")]
+    NameNotText {
         /// The document's number, from one.
         document: usize,
         /// The object's kind.

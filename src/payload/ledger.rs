@@ -168,7 +168,7 @@ pub(super) struct Ledger {
     mode: Mode,
     items: BTreeMap<ObjectKey, Item>,
     /// The items in the order of creation.
-    sequence: Vec<ObjectKey>,
+    sequence: Arc<[ObjectKey]>,
     /// The inventory as it was saved last.
     saved: Inventory,
     saved_keys: BTreeSet<ObjectKey>,
@@ -376,7 +376,7 @@ impl Ledger {
             number: 0,
             mode: Mode::Held,
             items,
-            sequence: Vec::new(),
+            sequence: Arc::default(),
             saved_keys: inventory.entries.iter().map(|entry| entry.key.clone()).collect(),
             saved: inventory,
             saving: false,
@@ -430,8 +430,8 @@ impl Ledger {
                     (item.document, item.kept) = (None, false);
                 }
                 self.drop_finished();
-                for key in self.sequence.clone() {
-                    self.expect_gone(&key);
+                for key in self.sequence.clone().iter() {
+                    self.expect_gone(key);
                 }
             }
         }

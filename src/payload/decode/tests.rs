@@ -154,6 +154,10 @@ fn an_error_names_the_document_and_the_remedy() {
              time, so it cannot be used)",
         ),
         (
+            "{apiVersion: v1, kind: Pod, metadata: {name: no}}",
+            "document 2 of the payload (Pod): `metadata.name` must be a text; quote it",
+        ),
+        (
             "{apiVersion: v1, kind: Pod, metadata: x}",
             "document 2 of the payload (Pod): `metadata` must be a mapping with a `name`",
         ),

@@ -251,10 +251,13 @@ impl Ledger {
             }
         };
         let mut drifted = false;
-        if let (Mode::Running { payload, term, .. }, Some(wanted)) = (&self.mode, stamp_wanted) {
-            if stamp.group == wanted.group && stamp.term > *term {
-                self.superseded = Some((key.clone(), stamp.term));
-            }
+        if let Mode::Running { term, group, .. } = &self.mode
+            && stamp.group == *group
+            && stamp.term > *term
+        {
+            self.superseded = Some((key.clone(), stamp.term));
+        }
+        if let (Mode::Running { payload, .. }, Some(wanted)) = (&self.mode, stamp_wanted) {
             if let Some(document) = item.document.and_then(|index| payload.documents().get(index)) {
                 let projection = project(object, document.body());
                 let as_written = match item.expected {

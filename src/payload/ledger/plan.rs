@@ -67,11 +67,11 @@ impl Ledger {
     fn plan_writes(&mut self, now: Duration, slots: &mut usize, claimed: bool, plan: &mut Plan) -> bool {
         let mut in_place = true;
         let mut open: Option<Rank> = None;
-        for key in self.sequence.clone() {
-            let Some(item) = self.items.get(&key).filter(|item| item.document.is_some()) else {
+        for key in self.sequence.clone().iter() {
+            let Some(item) = self.items.get(key).filter(|item| item.document.is_some()) else {
                 continue;
             };
-            in_place &= item.in_place(&key);
+            in_place &= item.in_place(key);
             let is_early = open.is_some_and(|open| item.rank > open);
             if !item.settled {
                 if is_early {
@@ -79,7 +79,7 @@ impl Ledger {
                 }
                 open = Some(item.rank);
             }
-            let step = match next_write(item, &key, now) {
+            let step = match next_write(item, key, now) {
                 Next::Nothing => continue,
                 Next::WaitUntil(time) => {
                     plan.wait_until(time);
@@ -87,16 +87,18 @@ impl Ledger {
                 }
                 Next::Step(step) => step,
             };
-            let Some((version, _)) = self.kinds.resolve(&key, &item.version) else {
+            // What is written says its version, so no other will do.
+            if self.kinds.get(key, &item.version).is_none() {
                 self.plan_refresh(now, plan);
-                self.note_unknown_kind(&key);
+                self.note_unknown_kind(key);
                 continue;
-            };
+            }
+            let version = item.version.clone();
             if step.needs_claim() && !claimed {
                 self.unclaimed = true;
                 continue;
             }
-            if step.needs_claim() && !self.saved_keys.contains(&key) {
+            if step.needs_claim() && !self.saved_keys.contains(key) {
                 self.save_due = Some(self.save_failure.as_ref().and(self.save_due).unwrap_or(now));
                 continue;
             }
@@ -125,13 +127,24 @@ impl Ledger {
         }
     }
 
-    fn take_step(&mut self, key: ObjectKey, version: String, step: Step, slots: &mut usize, plan: &mut Plan) {
+    fn take_step(
+        &mut self,
+        key: &ObjectKey,
+        version: String,
+        step: Step,
+        slots: &mut usize,
+        plan: &mut Plan,
+    ) {
         let Some(left) = slots.checked_sub(1) else { return };
         *slots = left;
-        if let Some(item) = self.items.get_mut(&key) {
+        if let Some(item) = self.items.get_mut(key) {
             item.busy = true;
         }
-        plan.actions.push(Action::Step { key, version, step });
+        plan.actions.push(Action::Step {
+            key: key.clone(),
+            version,
+            step,
+        });
     }
 
     fn plan_refresh(&mut self, now: Duration, plan: &mut Plan) {
@@ -222,10 +235,10 @@ impl Ledger {
     ) {
         // The stage of what is still to go, and whether workloads wait for it no longer.
         let mut open: Option<(Stage, bool)> = None;
-        for key in self.sequence.clone().into_iter().rev() {
+        for key in self.sequence.clone().iter().rev() {
             let Some(item) = self
                 .items
-                .get(&key)
+                .get(key)
                 .filter(|item| is_to_go(item) && !item.is_removed())
             else {
                 continue;
@@ -237,12 +250,16 @@ impl Ledger {
             {
                 break;
             }
-            let waited = item
+            let patient_until = item
                 .awaited
-                .map_or(Duration::ZERO, |(since, _)| now.saturating_sub(since));
-            let is_passable = stage == Stage::Extensions && waited > WORKLOAD_PATIENCE;
+                .filter(|_| stage == Stage::Extensions)
+                .map(|(since, _)| since + WORKLOAD_PATIENCE);
+            let is_passable = patient_until.is_some_and(|until| now >= until);
+            if let Some(until) = patient_until.filter(|until| now < *until) {
+                plan.wait_until(until);
+            }
             open = Some((stage, is_passable && open.is_none_or(|(_, before)| before)));
-            let step = match next_removal(item, &key, now) {
+            let step = match next_removal(item, key, now) {
                 Next::Nothing => continue,
                 Next::WaitUntil(time) => {
                     plan.wait_until(time);
@@ -250,7 +267,7 @@ impl Ledger {
                 }
                 Next::Step(step) => step,
             };
-            match self.kinds.resolve(&key, &item.version) {
+            match self.kinds.resolve(key, &item.version) {
                 Some((version, _)) => self.take_step(key, version, step, slots, plan),
                 None => self.plan_refresh(now, plan),
             }

@@ -107,7 +107,7 @@ impl Ledger {
     fn object_statuses(&self, now: Duration) -> Vec<ObjectStatus> {
         let mut wanted = Vec::new();
         let mut others = Vec::new();
-        for key in &self.sequence {
+        for key in self.sequence.iter() {
             let Some(item) = self.items.get(key).filter(|item| !item.suspected) else {
                 continue;
             };
