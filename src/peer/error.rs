@@ -18,6 +18,9 @@ pub enum Error {
     /// Fatal: the TLS library refuses our settings.
     #[error("configuring TLS 1.3: {0}")]
     ConfigureTls(#[from] rustls::Error),
+    /// A broken invariant of the caller.
+    #[error("the transport was started outside a tokio runtime: {0}")]
+    StartRuntime(#[from] tokio::runtime::TryCurrentError),
     /// For the user: another process, or another object's other address, has the port.
     #[error("listening on {address}: {cause}; free the port or choose another one")]
     Listen {

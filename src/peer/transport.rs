@@ -172,10 +172,7 @@ impl Transport {
     /// Starts a transport on the current tokio runtime.
     ///
     /// # Errors
-    /// When no certificate can be made.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
+    /// When no certificate can be made, and outside a runtime.
     pub fn start(config: Config) -> Result<Self, Error> {
         let instance = Instance(rand::random());
         let cancelled = CancellationToken::new();
@@ -187,7 +184,7 @@ impl Transport {
             closing: cancelled.child_token(),
             cancelled: cancelled.clone(),
             tracker: TaskTracker::new(),
-            runtime: Handle::current(),
+            runtime: Handle::try_current()?,
             protocol: config.protocol,
             instance,
             switchboard: Mutex::new(Switchboard::new(instance)),
@@ -348,5 +345,49 @@ impl Inbox {
 impl Drop for Inbox {
     fn drop(&mut self) {
         self.shared.switchboard().unregister(self.group, self.endpoint);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_its_task_only_and_is_waited_for_like_any_end() {
+        let transport = Transport::start(Config::default()).unwrap();
+        transport.shared.spawn("test", async { panic!("on purpose") });
+        let listener = transport.listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut inbox = transport
+            .register(&listener, GroupKey::of_callsign("federation"), "us")
+            .unwrap();
+        let to = To {
+            address: Some(listener.local_address().to_string().into()),
+            ..To::default()
+        };
+        let message = Message {
+            group: GroupKey::of_callsign("federation"),
+            from: "us".into(),
+            incarnation: 1,
+            body: RawValue::from_string("1".to_owned()).unwrap().into(),
+        };
+        transport.send(&to, message).unwrap();
+        let event = timeout(Duration::from_secs(15), inbox.receive()).await.unwrap();
+        assert!(event.is_ok());
+        transport.shut_down(Duration::from_secs(15)).await.unwrap();
+        assert_eq!(transport.shared.tracker.len(), 0);
+    }
+
+    #[test]
+    fn outside_a_runtime_it_does_not_start() {
+        assert!(matches!(
+            Transport::start(Config::default()),
+            Err(Error::StartRuntime(_))
+        ));
     }
 }

@@ -282,6 +282,19 @@ fn what_a_dead_connection_had_not_begun_to_write_finds_another_way_or_is_dialled
 }
 
 #[test]
+fn an_address_is_looked_up_anew_once_its_controller_has_gone() {
+    let mut desk = Desk::new();
+    desk.send(&at("a:1"), 1);
+    desk.dialled(FIRST, LARGER, "a:1");
+    desk.bodies(FIRST);
+    desk.later(5_000);
+    desk.switchboard.closed(desk.now, FIRST);
+    // The controller is back, but not necessarily at that address.
+    desk.accept(SECOND, LARGER);
+    assert_eq!(desk.send(&at("a:1"), 2), dial("a:1", 0));
+}
+
+#[test]
 fn waits_between_attempts_double_up_to_a_second_and_end_when_nobody_sends() {
     let mut desk = Desk::new();
     desk.send(&at("a:1"), 1);

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::super::frame::Frame;
+use super::super::frame::{Data, Frame};
 use super::proxy::Proxy;
 use super::stranger::Stranger;
 use super::*;
@@ -41,16 +41,28 @@ async fn a_black_holed_connection_is_given_up_and_replaced_once_the_link_heals()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_takes_longer_than_the_silence_allowed_still_arrives() {
+    let mut newyork = Member::start("newyork", brisk());
+    let (mut stranger, _) = Stranger::greet(newyork.address()).await;
+    let group = federation();
+    let json = format!(
+        r#"{{"type":"data","group":"{group}","from":"far","to":"newyork","incarnation":1,"body":7}}"#
+    );
+    let mut bytes = u32::try_from(json.len()).unwrap().to_be_bytes().to_vec();
+    bytes.extend_from_slice(json.as_bytes());
+    let started = Instant::now();
+    for piece in bytes.chunks(bytes.len() / 10) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stranger.send_bytes(piece).await;
+    }
+    assert!(started.elapsed() > 2 * brisk().timing.silence_max);
+    assert_eq!(newyork.message().await.body.get(), "7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_a_long_outage_only_news_arrive() {
-    let config = Config {
-        timing: Timing {
-            silence_max: Duration::from_millis(400),
-            ..brisk().timing
-        },
-        ..brisk()
-    };
-    let newyork = Member::start("newyork", config);
-    let mut sheffield = Member::start("sheffield", config);
+    let newyork = Member::start("newyork", brisk());
+    let mut sheffield = Member::start("sheffield", brisk());
     let link = Proxy::to(sheffield.address()).await;
     newyork.reaches(&at(link.address), &mut sheffield).await;
     link.cut();
@@ -141,6 +153,41 @@ async fn a_restarted_process_is_reached_again_at_its_address() {
     let mut anew = Member::start_at("sheffield", brisk(), &address.to_string());
     newyork.reaches(&at(address), &mut anew).await;
     anew.reaches(&to_member("newyork"), &mut newyork).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_says_goodbye_still_gets_what_was_on_its_way() {
+    let mut newyork = Member::start("newyork", Config::default());
+    let (mut stranger, _) = Stranger::greet(newyork.address()).await;
+    let data = Data {
+        group: federation(),
+        from: "stranger".into(),
+        to: Some("newyork".into()),
+        endpoint: None,
+        incarnation: 1,
+        body: raw("0"),
+    };
+    stranger.send(&Frame::Data(data)).await;
+    let via = newyork.message().await.via;
+    let to = To {
+        via: Some(via),
+        ..To::default()
+    };
+    for _ in 0..4 {
+        newyork
+            .send(&to, &format!("\"{}\"", "x".repeat(400_000)))
+            .unwrap();
+    }
+    stranger.send(&Frame::Goodbye).await;
+    let mut messages = 0;
+    let last = loop {
+        match stranger.answer().await {
+            Some(Frame::Data(_)) => messages += 1,
+            other => break other,
+        }
+    };
+    assert_eq!((messages, last), (4, Some(Frame::Goodbye)));
+    assert_eq!(stranger.answer().await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
