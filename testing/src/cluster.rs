@@ -426,15 +426,9 @@ impl Cluster {
         for process in &running {
             process.signal(Signal::KILL)?;
         }
-        let controllers = self.controllers().clone();
-        let mut lost = lock(&self.lost_controllers);
-        lost.extend(
-            running
-                .iter()
-                .filter(|one| controllers.iter().any(|other| Arc::ptr_eq(one, other)))
-                .cloned(),
-        );
-        drop(lost);
+        let is_controller =
+            |process: &Arc<Process>| self.controllers().iter().any(|one| Arc::ptr_eq(one, process));
+        lock(&self.lost_controllers).extend(running.iter().filter(|process| is_controller(process)).cloned());
         for process in running {
             process.wait(DEATH_TIMEOUT).await?;
         }

@@ -32,9 +32,7 @@ spec:
 
 #[tokio::test]
 async fn clusters_are_separate_and_their_controllers_work() -> TestResult {
-    let started = std::time::Instant::now();
     let [newyork, sheffield] = clusters(["newyork", "sheffield"]).await?;
-    eprintln!("ready after {:?}", started.elapsed());
     newyork.apply(WEB).await?;
     newyork
         .wait_until("a ReplicaSet of web", Duration::from_secs(20), async |client| {
@@ -76,9 +74,7 @@ async fn a_lost_cluster_comes_back_with_its_objects() -> TestResult {
         !matches!(error, kube::Error::Api(_)),
         "somebody answered: {error}"
     );
-    let started = std::time::Instant::now();
     newyork.bring_back().await?;
-    eprintln!("back after {:?}", started.elapsed());
     let kept = Api::<ConfigMap>::default_namespaced(newyork.client()?)
         .get("kept")
         .await?;
