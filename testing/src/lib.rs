@@ -26,6 +26,7 @@ mod recorder;
 mod run_folder;
 mod service_address;
 mod shared;
+pub mod simulation;
 
 pub use cluster::{Cluster, ClusterOptions, clusters, start_clusters};
 pub use control_plane::Part;

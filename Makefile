@@ -1,0 +1,38 @@
+# `make` alone lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+FLAGSHIP := cargo run --quiet --package flagship --
+# The files that `flagship` prints and that are checked in.
+CRDS := crds/multiclusters.kube-vip.io.yaml
+INSTALL := manifests/install.yaml
+
+.PHONY: help demo test check fix bench
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Show a failover between three real control planes (KEEP=1 leaves them running)
+	KEEP=$(KEEP) cargo run --release --package flagship-testing --bin demo
+
+test: check ## Check everything and run all tests, from a fresh clone
+	cargo test --workspace
+
+check: ## Check format, lints and generated files, changing nothing
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	@$(FLAGSHIP) crds | diff --unified $(CRDS) - || { echo "$(CRDS) is out of date: run make fix"; exit 1; }
+	@$(FLAGSHIP) install | diff --unified $(INSTALL) - || { echo "$(INSTALL) is out of date: run make fix"; exit 1; }
+	@# Building cargo-deny takes minutes and its advisories come from the network, so it is no prerequisite.
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
+	else echo "dependencies were not checked: cargo install --locked cargo-deny"; fi
+
+fix: ## Format, apply lints' suggestions, write the generated files
+	cargo fmt --all
+	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	$(FLAGSHIP) crds > $(CRDS).new && mv $(CRDS).new $(CRDS)
+	$(FLAGSHIP) install > $(INSTALL).new && mv $(INSTALL).new $(INSTALL)
+
+bench: ## Measure failover, handover and idle cost; print a table and write JSON
+	cargo run --release --package flagship-testing --bin bench

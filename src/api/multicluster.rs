@@ -1,0 +1,187 @@
+//! The `MultiCluster` resource: one member of a group, and the application that the group's leader runs.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::status::MultiClusterStatus;
+
+/// What this member is to be in its group, and the application that the group's leader runs.
+// Fields shared with kube-vip-multi-cluster keep their names and meaning. The numbers are wider than their valid
+// range, so that an object stored under an older schema can be read and answered with a condition.
+#[allow(clippy::duplicated_attributes, reason = "each printer column has a type of its own")]
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[kube(
+    group = "kube-vip.io",
+    version = "v1alpha1",
+    kind = "MultiCluster",
+    plural = "multiclusters",
+    shortname = "mc",
+    namespaced,
+    status = "MultiClusterStatus",
+    derive = "PartialEq",
+    label("app.kubernetes.io/name", "flagship"),
+    label("app.kubernetes.io/part-of", "flagship"),
+    doc = "A MultiCluster makes this cluster a member of a group, of which exactly one member runs the payload.",
+    printcolumn(
+        name = "Rank",
+        type_ = "integer",
+        json_path = ".spec.rank",
+        description = "Who is preferred: higher is preferred."
+    ),
+    printcolumn(
+        name = "Role",
+        type_ = "string",
+        json_path = ".status.role",
+        description = "What this member is in its group now."
+    ),
+    printcolumn(
+        name = "Leading",
+        type_ = "boolean",
+        json_path = ".status.leading",
+        description = "Whether this cluster runs the payload."
+    ),
+    printcolumn(
+        name = "Leader",
+        type_ = "string",
+        json_path = ".status.leader.name",
+        description = "The member that leads, as far as this one knows."
+    ),
+    printcolumn(
+        name = "Term",
+        type_ = "integer",
+        json_path = ".status.term",
+        description = "The term of the election: it grows with every change of leader."
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "Whether this member does its part in a group that has a leader."
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct MultiClusterSpec {
+    /// TCP port on which this member listens for the others, and the port of every address that names none.
+    /// Several MultiClusters of one cluster may share a port: they are told apart by callsign.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i64,
+
+    /// The group's name and shared secret. Members with the same callsign form one group.
+    #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = Rule::new(r"!self.matches(r'^\s|\s$')").message(
+        "callsign must not be blank, nor begin or end with white space: members with different callsigns never meet"
+    ))]
+    pub callsign: String,
+
+    /// Who is preferred: the highest-ranked member that is able to leads. Give each member a rank of its own.
+    pub rank: i64,
+
+    /// Whether this member may found the group. Set it on one member; a member that remembers a group rejoins that
+    /// group and never founds a second one, whatever stands here.
+    #[serde(default)]
+    pub ready: bool,
+
+    /// IP address on which the controller listens, unless it was started with --listen-address.
+    #[serde(default = "default_address")]
+    #[schemars(length(max = 45))]
+    #[x_kube(validation = Rule::new("self == '' || self.matches('^[0-9A-Fa-f:.]+$')").message(
+        "address must be an IP address without a port, such as 0.0.0.0 or ::; the port stands in port"
+    ))]
+    pub address: String,
+
+    /// How the other members reach this one: host or host:port, usually the address of a LoadBalancer Service.
+    /// IPv6 addresses are written in brackets. Without a port, port counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 260))]
+    #[x_kube(
+        validation = Rule::new(format!("self == '' || {}", address_rule("self"))).message(
+            "serviceAddress must be host or host:port, with an IPv6 address in brackets and a port from 1 to 65535"
+        ),
+        validation = Rule::new("!self.startsWith('0.0.0.0') && !self.startsWith('[::]')").message(
+            "serviceAddress must be an address that the other clusters can reach, not the one to listen on"
+        )
+    )]
+    pub service_address: Option<String>,
+
+    /// Addresses of other members through which to join: host or host:port. One that answers is enough; it names
+    /// the rest. Without a port, port counts.
+    #[serde(default)]
+    #[schemars(length(max = 64), inner(length(max = 260)))]
+    #[x_kube(
+        validation = Rule::new(format!("self.all(entry, {})", address_rule("entry"))).message(
+            "each entry of fleet must be host or host:port, with an IPv6 address in brackets and a port from 1 to 65535"
+        ),
+        validation = Rule::new("self.all(one, self.exists_one(other, other == one))").message(
+            "fleet must not name an address twice"
+        )
+    )]
+    pub fleet: Vec<String>,
+
+    /// Manifests in YAML, several documents allowed, that the leader applies to its cluster, keeps as they are
+    /// written here, and deletes when it leads no longer. A namespaced object without a namespace goes to the
+    /// namespace of the MultiCluster.
+    #[serde(default)]
+    #[schemars(length(max = 1_048_576))]
+    pub payload: String,
+
+    /// How many members it takes to lead. Majority takes more than half of the agreed members: a minority that is cut
+    /// off stops its payload. None takes one: a partition makes two leaders, and two copies of the payload, until the
+    /// members meet again. Auto is None for two members that never were more, and Majority otherwise. The group keeps
+    /// to its leader's setting.
+    #[serde(default)]
+    pub quorum: QuorumMode,
+
+    /// How quickly a silent leader is replaced. The group keeps to its leader's setting.
+    #[serde(default)]
+    pub timing: Timing,
+}
+
+/// An expression that holds when `variable` is `host` or `host:port`, as far as a pattern tells;
+/// [`super::Address::parse`] tells it exactly.
+fn address_rule(variable: &str) -> String {
+    let host = r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z]([-0-9A-Za-z.]*[0-9A-Za-z])?\.?)";
+    let port = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})";
+    format!("{variable}.matches(r'^{host}(:{port})?$')")
+}
+
+/// How many members it takes to lead.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum QuorumMode {
+    /// `None` for two members that never were more, `Majority` otherwise.
+    #[default]
+    Auto,
+    /// More than half of the agreed members.
+    Majority,
+    /// One member, itself.
+    None,
+}
+
+/// How quickly a silent leader is replaced.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[serde(rename_all = "camelCase")]
+pub struct Timing {
+    /// Intervals of the election that fit together. Fast is for clusters in one site: heartbeat 100 ms, lease 600 ms,
+    /// stop budget 200 ms. Balanced is for one region: 500 ms, 3 s, 2 s. Wide is for continents and poor links: 2 s,
+    /// 15 s, 15 s.
+    #[serde(default)]
+    pub profile: TimingProfile,
+}
+
+/// A set of intervals that fit together.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TimingProfile {
+    /// Clusters in one site: heartbeat 100 ms, lease 600 ms, stop budget 200 ms.
+    Fast,
+    /// Clusters in one region: heartbeat 500 ms, lease 3 s, stop budget 2 s.
+    #[default]
+    Balanced,
+    /// Continents and poor links: heartbeat 2 s, lease 15 s, stop budget 15 s.
+    Wide,
+}
+
+/// Every IPv4 address of the cluster's host, as kube-vip-multi-cluster listens.
+fn default_address() -> String {
+    "0.0.0.0".to_owned()
+}

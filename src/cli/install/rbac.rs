@@ -1,0 +1,182 @@
+//! The controller's rights: what it needs for itself, and what it may do for payloads.
+
+use k8s_openapi::api::rbac::v1::{
+    AggregationRule, ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use super::manifest::{CONTROLLER, metadata};
+
+/// The label by which a ClusterRole becomes part of what payloads may contain.
+const PAYLOAD_LABEL: &str = "flagship.dev/payload";
+/// Applying, watching for drift and deleting. `update` is not among them: writes are creates and patches.
+const PAYLOAD_VERBS: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+
+const CONTROLLER_ROLE: &str = "flagship-controller";
+const PAYLOAD_ROLE: &str = "flagship-payload";
+
+/// The ClusterRoles of an installation.
+pub(super) fn cluster_roles() -> Vec<ClusterRole> {
+    vec![controller(), payload(), workloads(), namespaces()]
+}
+
+/// The bindings of the controller's ServiceAccount in `namespace`.
+pub(super) fn bindings(namespace: &str) -> Vec<ClusterRoleBinding> {
+    [CONTROLLER_ROLE, PAYLOAD_ROLE]
+        .map(|role| ClusterRoleBinding {
+            metadata: metadata(role, None),
+            role_ref: RoleRef {
+                api_group: Some("rbac.authorization.k8s.io".to_owned()),
+                kind: "ClusterRole".to_owned(),
+                name: role.to_owned(),
+            },
+            subjects: Some(vec![Subject {
+                kind: "ServiceAccount".to_owned(),
+                name: CONTROLLER.to_owned(),
+                namespace: Some(namespace.to_owned()),
+                ..Subject::default()
+            }]),
+        })
+        .into()
+}
+
+fn controller() -> ClusterRole {
+    let rules = vec![
+        // The finalizer is written by a patch or an update of the object itself.
+        rule(
+            "kube-vip.io",
+            &["multiclusters"],
+            &["get", "list", "watch", "patch", "update"],
+        ),
+        rule(
+            "kube-vip.io",
+            &["multiclusters/status"],
+            &["get", "patch", "update"],
+        ),
+        rule("events.k8s.io", &["events"], &["create", "patch"]),
+    ];
+    role(CONTROLLER_ROLE, "What the controller needs for itself.", rules)
+}
+
+/// The rules are filled in by Kubernetes, so the manifest must not name any: applying it again would empty them for a
+/// moment in which payloads are forbidden.
+fn payload() -> ClusterRole {
+    ClusterRole {
+        aggregation_rule: Some(AggregationRule {
+            cluster_role_selectors: Some(vec![LabelSelector {
+                match_labels: Some([(PAYLOAD_LABEL.to_owned(), "true".to_owned())].into()),
+                match_expressions: None,
+            }]),
+        }),
+        rules: None,
+        ..role(
+            PAYLOAD_ROLE,
+            "What payloads may contain: the sum of all ClusterRoles labelled flagship.dev/payload=true.",
+            vec![],
+        )
+    }
+}
+
+fn workloads() -> ClusterRole {
+    let all = PAYLOAD_VERBS;
+    payload_role(
+        "flagship-payload-workloads",
+        "Lets payloads contain the usual kinds. Delete it, or take kinds out, where payloads need less.",
+        vec![
+            rule(
+                "",
+                &[
+                    "configmaps",
+                    "persistentvolumeclaims",
+                    "pods",
+                    "secrets",
+                    "serviceaccounts",
+                    "services",
+                ],
+                all,
+            ),
+            rule(
+                "apps",
+                &["daemonsets", "deployments", "replicasets", "statefulsets"],
+                all,
+            ),
+            rule("autoscaling", &["horizontalpodautoscalers"], all),
+            rule("batch", &["cronjobs", "jobs"], all),
+            rule("networking.k8s.io", &["ingresses", "networkpolicies"], all),
+            rule("policy", &["poddisruptionbudgets"], all),
+        ],
+    )
+}
+
+/// A Namespace goes with all that is in it, so it is deleted only when nothing foreign is: whoever decides that must be
+/// able to list what a Namespace may hold, beyond the kinds of [`workloads`].
+fn namespaces() -> ClusterRole {
+    let list = &["list"];
+    payload_role(
+        "flagship-payload-namespaces",
+        "Lets payloads contain Namespaces and CustomResourceDefinitions. Delete it where payloads have neither. \
+         A Namespace is deleted only when it is seen to hold nothing foreign, so kinds that may not be listed keep it.",
+        vec![
+            rule("", &["namespaces"], PAYLOAD_VERBS),
+            rule(
+                "apiextensions.k8s.io",
+                &["customresourcedefinitions"],
+                PAYLOAD_VERBS,
+            ),
+            rule(
+                "",
+                &[
+                    "endpoints",
+                    "events",
+                    "limitranges",
+                    "podtemplates",
+                    "replicationcontrollers",
+                    "resourcequotas",
+                ],
+                list,
+            ),
+            rule("apps", &["controllerrevisions"], list),
+            rule("coordination.k8s.io", &["leases"], list),
+            rule("discovery.k8s.io", &["endpointslices"], list),
+            rule("events.k8s.io", &["events"], list),
+            rule("kube-vip.io", &["multiclusters"], list),
+            rule("metrics.k8s.io", &["pods"], list),
+            rule("rbac.authorization.k8s.io", &["rolebindings", "roles"], list),
+            rule(
+                "resource.k8s.io",
+                &["resourceclaims", "resourceclaimtemplates"],
+                list,
+            ),
+            rule("storage.k8s.io", &["csistoragecapacities"], list),
+        ],
+    )
+}
+
+fn payload_role(name: &str, description: &str, rules: Vec<PolicyRule>) -> ClusterRole {
+    let mut role = role(name, description, rules);
+    role.metadata
+        .labels
+        .get_or_insert_default()
+        .insert(PAYLOAD_LABEL.to_owned(), "true".to_owned());
+    role
+}
+
+fn role(name: &str, description: &str, rules: Vec<PolicyRule>) -> ClusterRole {
+    let mut metadata = metadata(name, None);
+    metadata.annotations = Some([("kubernetes.io/description".to_owned(), description.to_owned())].into());
+    ClusterRole {
+        metadata,
+        rules: Some(rules),
+        aggregation_rule: None,
+    }
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(owned(resources)),
+        verbs: owned(verbs),
+        ..PolicyRule::default()
+    }
+}
