@@ -12,7 +12,6 @@ use kube::api::{ObjectMeta, PostParams, Request};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::params::GetParams;
 use kube::{Api, Client};
-use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::address::{ReservedAddress, free_ports};
@@ -23,9 +22,11 @@ use crate::kubeconfig::{self, Credential};
 use crate::kwok;
 use crate::manifest;
 use crate::pki::Pki;
-use crate::process::{DEATH_TIMEOUT, Lifetime, Process};
+use crate::process::{Lifetime, Process};
 use crate::process_list::ProcessList;
 use crate::run_folder::{self, RunFolder};
+
+mod faults;
 
 /// A control plane is ready in three seconds on an idle machine; builds and other tests may share the cores.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -374,106 +375,6 @@ impl Cluster {
         Ok(namespace)
     }
 
-    /// Kills a part at once (SIGKILL) and waits until it is gone.
-    ///
-    /// # Errors
-    /// If the part is not there or does not run.
-    pub async fn kill(&self, part: Part) -> Result<()> {
-        self.part(part)?.kill().await
-    }
-
-    /// Stops a part in its tracks (SIGSTOP): its connections stay open and nothing answers.
-    ///
-    /// # Errors
-    /// If the part is not there or does not run.
-    pub fn freeze(&self, part: Part) -> Result<()> {
-        self.part(part)?.signal(Signal::STOP)
-    }
-
-    /// Lets a frozen part go on (SIGCONT).
-    ///
-    /// # Errors
-    /// If the part is not there or does not run.
-    pub fn thaw(&self, part: Part) -> Result<()> {
-        self.part(part)?.signal(Signal::CONT)
-    }
-
-    /// Starts a part again with the same data and ports, killing it first if it runs, and waits until the API server
-    /// is ready if it and etcd both run.
-    ///
-    /// # Errors
-    /// If the part is not there or does not become ready.
-    pub async fn restart(&self, part: Part) -> Result<()> {
-        let process = self.part(part)?;
-        if process.is_running()? {
-            process.kill().await?;
-        }
-        process.start()?;
-        self.record_processes()?;
-        match self.part(Part::Etcd)?.is_running()? && self.part(Part::ApiServer)?.is_running()? {
-            true => self.wait_for_api_server().await,
-            false => Ok(()),
-        }
-    }
-
-    /// Loses the whole cluster at one blow: every process, Flagship's controllers too, gets SIGKILL before the first is
-    /// waited for.
-    ///
-    /// # Errors
-    /// If a process cannot be killed.
-    pub async fn lose(&self) -> Result<()> {
-        let running = self.running()?;
-        for process in &running {
-            process.signal(Signal::KILL)?;
-        }
-        let controllers = self.controllers().clone();
-        let lost = running
-            .iter()
-            .filter(|one| controllers.iter().any(|other| Arc::ptr_eq(one, other)))
-            .cloned();
-        lock(&self.lost_controllers).extend(lost);
-        for process in running {
-            process.wait(DEATH_TIMEOUT).await?;
-        }
-        Ok(())
-    }
-
-    /// Starts what [`Self::lose`] killed, with the same data and ports: the control plane, and once its API server is
-    /// ready, the controllers.
-    ///
-    /// # Errors
-    /// If a process does not start or the API server does not become ready.
-    pub async fn bring_back(&self) -> Result<()> {
-        self.start_parts().await?;
-        let lost = std::mem::take(&mut *lock(&self.lost_controllers));
-        for controller in lost {
-            if !controller.is_running()? {
-                controller.start()?;
-            }
-        }
-        self.record_processes()
-    }
-
-    /// Freezes every process of the cluster, as a hypervisor or an overloaded machine does.
-    ///
-    /// # Errors
-    /// If a process cannot be frozen.
-    pub fn freeze_all(&self) -> Result<()> {
-        self.running()?
-            .into_iter()
-            .try_for_each(|process| process.signal(Signal::STOP))
-    }
-
-    /// Lets every process of the cluster go on.
-    ///
-    /// # Errors
-    /// If a process cannot be thawed.
-    pub fn thaw_all(&self) -> Result<()> {
-        self.running()?
-            .into_iter()
-            .try_for_each(|process| process.signal(Signal::CONT))
-    }
-
     /// Starts the parts that do not run: those that need the API server once it is ready.
     async fn start_parts(&self) -> Result<()> {
         for (_, process) in self
@@ -502,16 +403,6 @@ impl Cluster {
             .chain(self.parts.iter().map(|(_, process)| process))
             .cloned()
             .collect()
-    }
-
-    fn running(&self) -> Result<Vec<Arc<Process>>> {
-        let mut running = Vec::new();
-        for process in self.processes() {
-            if process.is_running()? {
-                running.push(process);
-            }
-        }
-        Ok(running)
     }
 
     pub(crate) fn controllers(&self) -> MutexGuard<'_, Vec<Arc<Process>>> {

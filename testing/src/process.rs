@@ -321,13 +321,13 @@ impl ProcessId {
         let Some(pid) = Pid::from_raw(self.pid) else {
             return Ok(());
         };
-        let deadline = std::time::Instant::now() + DEATH_TIMEOUT;
+        let deadline = Instant::now() + DEATH_TIMEOUT;
         while start_ticks(self.pid)? == Some(self.start_ticks) {
             match kill_process(pid, Signal::KILL) {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => return Err(error(errno.into())),
             }
-            if std::time::Instant::now() > deadline {
+            if Instant::now() > deadline {
                 return Err(error(io::ErrorKind::TimedOut.into()));
             }
             thread::sleep(EXIT_POLL);

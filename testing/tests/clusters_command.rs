@@ -1,4 +1,4 @@
-//! The `clusters` command, where it needs no cluster.
+//! The `clusters` command.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,7 +6,10 @@
     reason = "a test fails by panicking"
 )]
 
+use std::fs;
 use std::process::{Command, Output};
+
+use rand::random_range;
 
 fn clusters(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_clusters"))
@@ -84,4 +87,95 @@ fn a_manifest_that_cannot_be_read_is_named() {
         stderr(&output).contains("read /nowhere/newyork.yaml"),
         "{output:?}"
     );
+}
+
+/// Ends what the test started, also when it fails.
+struct RemovedAtLast {
+    state: std::path::PathBuf,
+}
+
+impl RemovedAtLast {
+    fn clusters(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_clusters"))
+            .args(arguments)
+            .env("XDG_STATE_HOME", &self.state)
+            .output()
+            .unwrap()
+    }
+}
+
+impl Drop for RemovedAtLast {
+    fn drop(&mut self) {
+        self.clusters(&["--name", "newyork", "--force-clean"]);
+        fs::remove_dir_all(&self.state).unwrap();
+    }
+}
+
+#[test]
+fn a_created_cluster_runs_flagship_until_it_is_removed() {
+    let state = std::env::temp_dir().join(format!("flagship-testing-state-{}", std::process::id()));
+    let home = RemovedAtLast { state };
+    let kubeconfig = home.state.join("kc");
+    let kubeconfig = kubeconfig.to_str().unwrap();
+    // Others run this test on this machine too.
+    let numbers = format!(
+        "{}.{}.{}",
+        random_range(64..=254),
+        random_range(1..=254),
+        random_range(1..=254)
+    );
+    let address = format!("172.{numbers}");
+    let created = home.clusters(&[
+        "--name",
+        "newyork",
+        "--service-address",
+        &address,
+        "--kubeconfig",
+        kubeconfig,
+    ]);
+    assert!(created.status.success(), "{created:?}");
+    let printed = String::from_utf8_lossy(&created.stdout);
+    assert_eq!(
+        printed,
+        format!("context     flagship-newyork\nkubeconfig  {kubeconfig}\n")
+    );
+
+    let path = "jsonpath={.items[*].status.loadBalancer.ingress[0].ip}";
+    let service = Command::new("kubectl")
+        .args([
+            "--kubeconfig",
+            kubeconfig,
+            "--context",
+            "flagship-newyork",
+            "get",
+            "service",
+            "-A",
+            "-o",
+            path,
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&service.stdout),
+        format!("127.{numbers}"),
+        "{service:?}"
+    );
+    let running = || {
+        let commands = fs::read_dir("/proc").unwrap().flatten();
+        let commands = commands.map(|one| fs::read_to_string(one.path().join("cmdline")).unwrap_or_default());
+        commands
+            .filter(|command| command.contains(home.state.to_str().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        running().len(),
+        6,
+        "control plane, kwok and controller: {:?}",
+        running()
+    );
+
+    let removed = home.clusters(&["--name", "newyork", "--force-clean"]);
+    assert!(removed.status.success(), "{removed:?}");
+    assert!(running().is_empty(), "{:?}", running());
+    assert!(!fs::read_to_string(kubeconfig).unwrap().contains("newyork"));
 }

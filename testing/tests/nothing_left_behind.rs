@@ -12,10 +12,11 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flagship_testing::{SharedClusters, TestResult, clusters};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::Instant;
 
 /// Killing and deleting takes some 100 ms on an idle machine.
 const CLEAN_WITHIN: Duration = Duration::from_secs(15);
@@ -26,6 +27,7 @@ static SHARED: SharedClusters<1> = SharedClusters::new(["newyork"]);
 mod child {
     use super::*;
 
+    #[allow(clippy::print_stdout, reason = "the parent reads it")]
     async fn start() -> TestResult {
         let [newyork] = SHARED.get().await?;
         // A cluster of the test's own, and one in a static, which is never dropped.
