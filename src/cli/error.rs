@@ -8,6 +8,12 @@ pub enum Error {
     /// The asynchronous runtime did not start.
     #[error("cannot start the runtime: {0}")]
     StartRuntime(#[source] std::io::Error),
+    /// Logging could not be set up.
+    #[error(transparent)]
+    Log(#[from] crate::observe::logs::LogError),
+    /// The controller could not start, or could not go on.
+    #[error(transparent)]
+    Controller(#[from] crate::controller::Error),
     /// An object could not be turned into YAML.
     #[error("cannot write {object} as YAML: {source}")]
     WriteYaml {

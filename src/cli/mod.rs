@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 mod connect;
+mod controller;
 mod crds;
 mod error;
 mod install;
@@ -24,6 +25,7 @@ pub struct Cli {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    Controller(controller::Args),
     Crds(crds::Args),
     Install(install::Args),
     Uninstall(uninstall::Args),
@@ -36,6 +38,7 @@ impl Cli {
     /// [`Error`] names what failed, on which object, and what to do.
     pub fn run(self) -> Result<(), Error> {
         match self.command {
+            Command::Controller(args) => block_on(args.run()),
             Command::Crds(args) => args.run(),
             Command::Install(args) => args.run(),
             Command::Uninstall(args) => block_on(args.run()),

@@ -42,6 +42,14 @@ impl ReservedAddress {
         })
     }
 
+    /// Reserves a certain address.
+    pub(crate) fn of(ip: Ipv4Addr) -> Result<Self> {
+        Self::claim(ip).map_err(|source| Error::Reserve {
+            on: ip.to_string(),
+            source,
+        })
+    }
+
     fn claim(ip: Ipv4Addr) -> io::Result<Self> {
         let name = net::SocketAddr::from_abstract_name(format!("flagship-testing/{ip}"))?;
         Ok(Self {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::process::{dying_with_parent, spawn_from_lasting_thread};
 
 /// A program of the control plane or beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +149,8 @@ fn build(module: &Path, folder: &Path, programs: &[Program]) -> Result<()> {
         .join(", ");
     // Only the holder of the lock builds: what an interrupted build left under this name is replaced.
     let aside = folder.join("building");
-    let mut command = Command::new("go");
+    // An orphan would go on to write where the next one builds.
+    let mut command = dying_with_parent("go".as_ref());
     command
         .current_dir(module)
         .args([
@@ -296,12 +298,11 @@ fn run_build(mut command: Command, what: &str) -> Result<()> {
         "building {what} with Go; only the first time takes minutes"
     ));
     let started = Instant::now();
-    let mut child = command
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(start_error)?;
+        .stderr(Stdio::piped());
+    let mut child = spawn_from_lasting_thread(command).map_err(start_error)?;
     let mut last_lines = std::collections::VecDeque::with_capacity(KEPT_LINES);
     if let Some(stderr) = child.stderr.take() {
         let mut progress = Progress::new();

@@ -1,7 +1,7 @@
 //! One cluster: its control plane, and what a test does with it.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,13 +39,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct ClusterOptions {
     name: String,
     pods: bool,
-    background: Option<Background>,
-}
-
-#[derive(Debug, Clone)]
-struct Background {
-    folder: PathBuf,
-    ip: IpAddr,
+    ip: Option<Ipv4Addr>,
+    /// Where a cluster that outlives this process keeps its files.
+    background: Option<PathBuf>,
 }
 
 impl ClusterOptions {
@@ -54,6 +50,7 @@ impl ClusterOptions {
         Self {
             name: name.into(),
             pods: false,
+            ip: None,
             background: None,
         }
     }
@@ -65,13 +62,17 @@ impl ClusterOptions {
         self
     }
 
-    /// Has the cluster go on running after this process, with its files in `folder` and its servers on `ip`.
+    /// Puts the cluster on a certain loopback address, instead of a random one.
     #[must_use]
-    pub fn in_background(mut self, folder: impl Into<PathBuf>, ip: IpAddr) -> Self {
-        self.background = Some(Background {
-            folder: folder.into(),
-            ip,
-        });
+    pub fn on(mut self, ip: Ipv4Addr) -> Self {
+        self.ip = Some(ip);
+        self
+    }
+
+    /// Has the cluster go on running after this process, with its files in `folder`.
+    #[must_use]
+    pub(crate) fn in_background(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.background = Some(folder.into());
         self
     }
 
@@ -95,7 +96,7 @@ pub struct Cluster {
     name: String,
     ip: IpAddr,
     // Held for its lifetime only: while the cluster exists nobody else gets the address.
-    _reservation: Option<ReservedAddress>,
+    _reservation: ReservedAddress,
     folder: PathBuf,
     lifetime: Lifetime,
     config: kube::Config,
@@ -159,17 +160,15 @@ impl Cluster {
 
     async fn start_once(options: &ClusterOptions, parts: &[Part], programs: &[PathBuf]) -> Result<Self> {
         let name = &options.name;
-        let (folder, ip, reservation, lifetime) = match &options.background {
-            Some(Background { folder, ip }) => (folder.clone(), *ip, None, Lifetime::Background),
-            None => {
-                let reservation = ReservedAddress::any()?;
-                (
-                    RunFolder::get()?.cluster_folder(name)?,
-                    reservation.ip(),
-                    Some(reservation),
-                    Lifetime::Process,
-                )
-            }
+        // A cluster in the background outlives its reservation: its name keeps others off.
+        let reservation = match options.ip {
+            Some(ip) => ReservedAddress::of(ip)?,
+            None => ReservedAddress::any()?,
+        };
+        let ip = reservation.ip();
+        let (folder, lifetime) = match &options.background {
+            Some(folder) => (folder.clone(), Lifetime::Background),
+            None => (RunFolder::get()?.cluster_folder(name)?, Lifetime::Process),
         };
         let pki = Pki::create(&folder.join("pki"), ip)?;
         let [etcd_clients, etcd_peers, api_server] = free_ports(ip)?;
@@ -428,14 +427,11 @@ impl Cluster {
             process.signal(Signal::KILL)?;
         }
         let controllers = self.controllers().clone();
-        let mut lost = lock(&self.lost_controllers);
-        lost.extend(
-            running
-                .iter()
-                .filter(|one| controllers.iter().any(|other| Arc::ptr_eq(one, other)))
-                .cloned(),
-        );
-        drop(lost);
+        let lost = running
+            .iter()
+            .filter(|one| controllers.iter().any(|other| Arc::ptr_eq(one, other)))
+            .cloned();
+        lock(&self.lost_controllers).extend(lost);
         for process in running {
             process.wait(DEATH_TIMEOUT).await?;
         }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,7 +21,7 @@ use crate::address::free_ports;
 use crate::binaries;
 use crate::cluster::{Cluster, blocking};
 use crate::error::{Error, Result};
-use crate::installation::Installation;
+use crate::installation::{Installation, SERVICE};
 use crate::kubeconfig::{self, Credential};
 use crate::manifest;
 use crate::process::{CommandLine, Process};
@@ -225,6 +225,29 @@ impl Cluster {
         self.record_processes()?;
         controller.wait_until_ready().await?;
         Ok(controller)
+    }
+
+    /// Gives the controller's LoadBalancer Service the cluster's address, as a cloud's load balancer does.
+    ///
+    /// # Errors
+    /// If Flagship is not installed or the API server refuses it.
+    pub async fn publish_address(&self) -> Result<()> {
+        let namespace = Installation::read(&Installation::shipped_manifest())?.namespace;
+        let ip = self.ip();
+        let services = Api::<Service>::namespaced(self.client()?, &namespace);
+        let operation = format!("give Service {namespace}/{SERVICE} the address {ip}");
+        let params = PatchParams::default();
+        let spec = Patch::Merge(json!({ "spec": { "type": "LoadBalancer", "loadBalancerIP": ip } }));
+        services
+            .patch(SERVICE, &params, &spec)
+            .await
+            .map_err(Error::request(&operation, self.name()))?;
+        let status = Patch::Merge(json!({ "status": { "loadBalancer": { "ingress": [{ "ip": ip }] } } }));
+        services
+            .patch_status(SERVICE, &params, &status)
+            .await
+            .map_err(Error::request(&operation, self.name()))?;
+        Ok(())
     }
 
     /// Lets the controller's ServiceAccount do more than it ships with, for payloads of unusual kinds.

@@ -9,6 +9,9 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::manifest;
 
+/// The controller's LoadBalancer Service, whose address the other clusters dial.
+pub(crate) const SERVICE: &str = "multi-cluster";
+
 /// The install manifest, taken apart.
 #[derive(Debug, Clone)]
 pub(crate) struct Installation {

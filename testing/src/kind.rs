@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::binaries::say;
 use crate::error::{Error, Result};
-use crate::installation::Installation;
-use crate::named::{SERVICE, check_name};
+use crate::installation::{Installation, SERVICE};
+use crate::named::check_name;
 
 /// One command, and what it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]

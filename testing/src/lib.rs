@@ -27,6 +27,8 @@ mod recorder;
 mod run_folder;
 mod service_address;
 mod shared;
+pub mod simulation;
+mod site;
 
 pub use cluster::{Cluster, ClusterOptions, clusters, start_clusters};
 pub use control_plane::Part;
@@ -39,3 +41,4 @@ pub use recorder::{Recorder, Selection};
 pub use run_folder::{Failure, TestResult, keep_logs};
 pub use service_address::{loopback_for, with_loopback_addresses};
 pub use shared::SharedClusters;
+pub use site::{Manifest, PATIENCE, Site, condition, sites, sites_with};

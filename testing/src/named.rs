@@ -6,23 +6,15 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::Service;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::cluster::{Cluster, ClusterOptions, start_clusters};
 use crate::controller::Controller;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::installation::Installation;
 use crate::kubeconfig;
 use crate::process_list::ProcessList;
 use crate::service_address::loopback_for;
-
-/// The Service whose address the other clusters dial.
-pub(crate) const SERVICE: &str = "multi-cluster";
 
 /// The folder with all named clusters of a user.
 #[derive(Debug, Clone)]
@@ -90,26 +82,44 @@ impl NamedClusters {
         let ip = loopback_for(service_address);
         let folder = self.claim(name)?;
         let created = async {
-            self.check_address(name, ip.into())?;
-            let options = ClusterOptions::new(name)
-                .with_pods()
-                .in_background(&folder, ip.into());
-            let [cluster] = start_clusters([options]).await?;
-            let description = Description {
-                ip: ip.into(),
-                context: cluster.context(),
-                merged_into: Vec::new(),
-            };
-            description.write(&folder)?;
+            let cluster = self.start(name, ip, &folder).await?;
             let controller = cluster.start_controller().await?;
-            publish_address(&cluster, ip).await?;
+            cluster.publish_address().await?;
             Ok(NamedCluster { cluster, controller })
         }
         .await;
-        if created.is_err() {
-            self.remove(name)?;
+        match created {
+            Ok(created) => Ok(created),
+            Err(error) => {
+                self.remove(name)?;
+                // Its log goes with the rest.
+                Err(match error {
+                    Error::Ended {
+                        process,
+                        status,
+                        tail,
+                        ..
+                    } => Error::Create {
+                        name: name.to_owned(),
+                        reason: format!("{process} ended with {status}; it said last:\n{tail}"),
+                    },
+                    other => other,
+                })
+            }
         }
-        created
+    }
+
+    async fn start(&self, name: &str, ip: Ipv4Addr, folder: &Path) -> Result<Cluster> {
+        self.check_address(name, ip.into())?;
+        let options = ClusterOptions::new(name).with_pods().on(ip).in_background(folder);
+        let [cluster] = start_clusters([options]).await?;
+        let description = Description {
+            ip: ip.into(),
+            context: cluster.context(),
+            merged_into: Vec::new(),
+        };
+        description.write(folder)?;
+        Ok(cluster)
     }
 
     /// Adds a cluster's context to a user's kubeconfig, and remembers it for the removal.
@@ -195,25 +205,6 @@ impl NamedClusters {
     }
 }
 
-/// Gives the controller's LoadBalancer Service an address, as a cloud's load balancer does.
-pub(crate) async fn publish_address(cluster: &Cluster, ip: Ipv4Addr) -> Result<()> {
-    let namespace = Installation::read(&Installation::shipped_manifest())?.namespace;
-    let services = Api::<Service>::namespaced(cluster.client()?, &namespace);
-    let params = PatchParams::default();
-    let operation = format!("give Service {namespace}/{SERVICE} the address {ip}");
-    let spec = Patch::Merge(json!({ "spec": { "type": "LoadBalancer", "loadBalancerIP": ip } }));
-    services
-        .patch(SERVICE, &params, &spec)
-        .await
-        .map_err(Error::request(&operation, cluster.name()))?;
-    let status = Patch::Merge(json!({ "status": { "loadBalancer": { "ingress": [{ "ip": ip }] } } }));
-    services
-        .patch_status(SERVICE, &params, &status)
-        .await
-        .map_err(Error::request(&operation, cluster.name()))?;
-    Ok(())
-}
-
 /// A name becomes a folder's, a context's and a container's: what Kubernetes allows for a label is good for all.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -253,3 +244,7 @@ impl Description {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "named_tests.rs"]
+mod tests;

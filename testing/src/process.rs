@@ -1,5 +1,6 @@
 //! A child process with the handles that a fault test needs.
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -227,7 +228,7 @@ fn spawn(line: &CommandLine, lifetime: Lifetime) -> Result<Child> {
     let errors = log.try_clone().map_err(Error::file("open the log", &line.log))?;
     let mut command = match lifetime {
         Lifetime::Background => Command::new(&line.program),
-        Lifetime::Process => dying_with_parent(&line.program),
+        Lifetime::Process => dying_with_parent(line.program.as_ref()),
     };
     command
         .args(&line.arguments)
@@ -244,11 +245,12 @@ fn spawn(line: &CommandLine, lifetime: Lifetime) -> Result<Child> {
     spawn_from_lasting_thread(command).map_err(|source| Error::Start { program, source })
 }
 
-/// A command that runs `program` such that the kernel kills it when the thread that spawned it ends.
+/// A command that runs `program` such that the kernel kills it when the thread that spawned it ends: to be spawned by
+/// [`spawn_from_lasting_thread`].
 ///
 /// Only exec keeps this setting, so `setpriv` makes it and execs. Had this process died before that, nobody would be
 /// left to be told of: hence the shell's look whether the parent is still the one that is meant.
-fn dying_with_parent(program: &Path) -> Command {
+pub(crate) fn dying_with_parent(program: &OsStr) -> Command {
     let mut command = Command::new("setpriv");
     command
         .args([
@@ -267,7 +269,7 @@ type SpawnRequest = (Command, mpsc::SyncSender<io::Result<Child>>);
 
 /// Spawns from a thread that lasts as long as the process: a child is killed when *the thread* that spawned it ends,
 /// and threads of test runners and async runtimes come and go.
-fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
+pub(crate) fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
     static REQUESTS: OnceLock<mpsc::SyncSender<SpawnRequest>> = OnceLock::new();
     let requests = REQUESTS.get_or_init(|| {
         // Nobody gains from queueing: each caller waits for its child anyway.

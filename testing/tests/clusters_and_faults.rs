@@ -8,9 +8,9 @@
 
 use std::time::Duration;
 
-use flagship_testing::{ClusterOptions, Part, TestResult, clusters, start_clusters};
+use flagship_testing::{Cluster, ClusterOptions, Error, Part, TestResult, clusters, start_clusters};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 
@@ -34,7 +34,6 @@ spec:
 async fn clusters_are_separate_and_their_controllers_work() -> TestResult {
     let started = std::time::Instant::now();
     let [newyork, sheffield] = clusters(["newyork", "sheffield"]).await?;
-    eprintln!("ready after {:?}", started.elapsed());
     newyork.apply(WEB).await?;
     newyork
         .wait_until("a ReplicaSet of web", Duration::from_secs(20), async |client| {
@@ -78,7 +77,6 @@ async fn a_lost_cluster_comes_back_with_its_objects() -> TestResult {
     );
     let started = std::time::Instant::now();
     newyork.bring_back().await?;
-    eprintln!("back after {:?}", started.elapsed());
     let kept = Api::<ConfigMap>::default_namespaced(newyork.client()?)
         .get("kept")
         .await?;
@@ -119,5 +117,100 @@ async fn pods_become_ready_where_nodes_are_played() -> TestResult {
             Ok::<_, kube::Error>(left.items.is_empty())
         })
         .await?;
+    Ok(())
+}
+
+/// Asks for what needs API server and etcd.
+async fn answers(cluster: &Cluster) -> bool {
+    let config_maps = Api::<ConfigMap>::default_namespaced(cluster.client().unwrap());
+    matches!(
+        tokio::time::timeout(Duration::from_secs(2), config_maps.get("kube-root-ca.crt")).await,
+        Ok(Ok(_))
+    )
+}
+
+#[tokio::test]
+async fn each_part_is_frozen_thawed_killed_and_restarted_by_itself() -> TestResult {
+    let [newyork] = clusters(["newyork"]).await?;
+    newyork
+        .wait_until("the root certificate", Duration::from_secs(20), async |client| {
+            let config_maps = Api::<ConfigMap>::default_namespaced(client);
+            config_maps
+                .get_opt("kube-root-ca.crt")
+                .await
+                .map(|one| one.is_some())
+        })
+        .await?;
+    assert!(answers(&newyork).await);
+
+    for part in [Part::ApiServer, Part::Etcd] {
+        newyork.freeze(part)?;
+        assert!(!answers(&newyork).await, "{part:?} is frozen");
+        newyork.thaw(part)?;
+        assert!(answers(&newyork).await, "{part:?} is thawed");
+        newyork.kill(part).await?;
+        assert!(!answers(&newyork).await, "{part:?} is dead");
+        assert!(matches!(newyork.freeze(part), Err(Error::NotRunning { .. })));
+        newyork.restart(part).await?;
+        assert!(answers(&newyork).await, "{part:?} is back");
+    }
+
+    // Without controllers a namespace gets no ServiceAccount.
+    newyork.kill(Part::ControllerManager).await?;
+    newyork
+        .apply("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}")
+        .await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let account = async |client| {
+        Api::<ServiceAccount>::namespaced(client, "shop")
+            .get_opt("default")
+            .await
+    };
+    assert!(account(newyork.client()?).await?.is_none());
+    newyork.restart(Part::ControllerManager).await?;
+    newyork
+        .wait_until("the ServiceAccount", Duration::from_secs(20), async |client| {
+            account(client).await.map(|account| account.is_some())
+        })
+        .await?;
+
+    newyork.freeze_all()?;
+    assert!(!answers(&newyork).await);
+    newyork.thaw_all()?;
+    assert!(answers(&newyork).await);
+    assert!(matches!(
+        newyork.kill(Part::Scheduler).await,
+        Err(Error::NoSuchPart { .. })
+    ));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_does_not_happen_is_named_with_what_was_seen_last() -> TestResult {
+    let [newyork] = clusters(["newyork"]).await?;
+    let never = newyork.wait_until("the flood", Duration::from_millis(300), async |client| {
+        Api::<ConfigMap>::default_namespaced(client)
+            .get("flood")
+            .await
+            .map(|_| true)
+    });
+    let message = never.await.unwrap_err().to_string();
+    for part in ["the flood", "newyork", "300ms", "\"flood\" not found"] {
+        assert!(message.contains(part), "{part} is missing in: {message}");
+    }
+    let refused = newyork
+        .apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: UPPER}}")
+        .await;
+    let message = refused.unwrap_err().to_string();
+    assert!(
+        message.contains("ConfigMap UPPER") && message.contains("newyork"),
+        "{message}"
+    );
+    let unknown = newyork
+        .apply("{apiVersion: v1, kind: Tide, metadata: {name: low}}")
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(unknown.contains("Tide"), "{unknown}");
     Ok(())
 }

@@ -13,20 +13,20 @@ use tokio::signal::unix::{SignalKind, signal};
 
 const EXAMPLES: &str = "\
 Examples:
-  Two clusters, and the samples in them:
-    clusters --name newyork --service-address 172.18.100.100 --kubeconfig ./kubeconfig
-    clusters --name sheffield --service-address 172.18.100.200 --kubeconfig ./kubeconfig
-    clusters --manifest manifests/newyork.yaml | kubectl --kubeconfig ./kubeconfig --context flagship-newyork apply -f -
-    kubectl --kubeconfig ./kubeconfig --context flagship-newyork get multiclusters -A
-  Away with one:
-    clusters --name newyork --force-clean
+  clusters --name newyork --service-address 172.18.100.100 --kubeconfig kc
+  clusters --name sheffield --service-address 172.18.100.200 --kubeconfig kc
+  clusters --manifest newyork.yaml | kubectl --kubeconfig kc --context flagship-newyork apply -f -
+  kubectl --kubeconfig kc --context flagship-newyork get multiclusters -A
+  clusters --name newyork --force-clean
 
 Addresses:
-  A local cluster stands on this machine's loopback network, where nobody has an address like 172.18.100.100. It gets
-  127.18.100.100 instead: the first number becomes 127, the others stay. An address that begins with 127 is taken as it
-  is. --manifest prints a manifest with the addresses of its MultiClusters replaced in the same way.
+  A local cluster stands on this machine's loopback network, where nobody has an address like 172.18.100.100. It \
+gets 127.18.100.100 instead: the first number becomes 127, the others stay. An address that begins with 127 is \
+taken as it is. --manifest prints a manifest with the addresses of its MultiClusters replaced in the same way.
 
-Nodes of local clusters are played by kwok: pods become ready, and nothing runs in them.";
+Limits:
+  The nodes of local clusters are played by kwok: pods become ready, and nothing runs in them. Local clusters are \
+for tests: every user of this machine can reach their databases. They do not survive a restart of the machine.";
 
 /// Create and remove named test clusters with Flagship installed and its controller running.
 ///
@@ -68,16 +68,22 @@ enum Provider {
     Kind,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(arguments).await {
-        Ok(code) => code,
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
+            eprintln!("error: start the async runtime: {error}");
+            return ExitCode::FAILURE;
         }
-    }
+    };
+    let result = runtime.block_on(run(arguments));
+    // After an interruption a build may still run, which ends with this process.
+    runtime.shutdown_background();
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode> {

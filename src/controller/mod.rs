@@ -1,0 +1,35 @@
+//! The wiring: watches MultiClusters, and runs one member for each.
+//!
+//! `supervisor` watches the objects and starts a task for each of them; `member` is that task, the asynchronous shell
+//! around [`crate::election::Member`]; `store` writes its status; `report` and `words` say what it tells users.
+
+mod finalizer;
+mod member;
+mod report;
+mod store;
+mod supervisor;
+mod words;
+
+pub use supervisor::{Error, run};
+
+use std::net::{IpAddr, SocketAddr};
+
+/// Names the addresses of the fleet, separated by commas, that need not answer before a member founds a group.
+pub const FOUND_WITHOUT_ANNOTATION: &str = "flagship.dev/found-without";
+
+/// How a controller is to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cluster and the credentials.
+    pub config: kube::Config,
+    /// Watch this namespace only; all without it.
+    pub namespace: Option<String>,
+    /// Listen for members here instead of at `spec.address`.
+    pub listen_address: Option<IpAddr>,
+    /// Where health and metrics are served.
+    pub metrics_address: SocketAddr,
+    /// Leave the payload running when the process ends, instead of handing over.
+    pub keep_payload_on_exit: bool,
+    /// Tells controllers apart in Events: the Pod's name.
+    pub instance: Option<String>,
+}

@@ -1,0 +1,281 @@
+//! Watches MultiClusters and runs a task for each; ends the process in good order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+use tokio::sync::watch;
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Options, member};
+use crate::api::MultiCluster;
+use crate::observe::events::{self, Events};
+use crate::observe::health::Health;
+use crate::observe::metrics::Metrics;
+use crate::observe::serve::{ServeError, Server};
+use crate::payload::{Access, AccessError, Catalog};
+use crate::peer::{self, Transport};
+
+/// How long the main loop may be silent before the process counts as hung.
+const STALL_LIMIT: Duration = Duration::from_secs(15);
+/// How often the main loop shows that it is not.
+const BEAT: Duration = Duration::from_secs(3);
+/// How long members may take to hand over when the process ends; the Pod's grace period is longer by what follows it.
+const EXIT_LIMIT: Duration = Duration::from_secs(45);
+/// How long messages that are on their way may take to leave.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+/// How long the last status and Events may take to be written.
+const WRITE_LIMIT: Duration = Duration::from_secs(3);
+/// A request that only reads or marks an object.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the controller ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The cluster's configuration cannot be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// A client could not be made.
+    #[error("cannot set up a client for the cluster: {0}")]
+    Client(#[source] Box<kube::Error>),
+    /// Health and metrics cannot be served.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// Members cannot talk.
+    #[error("cannot talk to other members: {0}")]
+    Transport(#[from] peer::Error),
+    /// The operating system's signals cannot be heard.
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[source] std::io::Error),
+    /// A task that the process cannot do without has ended.
+    #[error("{0} ended unexpectedly; restart the controller, and see the log above")]
+    TaskEnded(&'static str),
+}
+
+/// What all members share.
+pub(super) struct Shared {
+    pub options: Options,
+    /// For reads and small writes: sends each request once.
+    pub client: Client,
+    pub access: Access,
+    pub catalog: Arc<Catalog>,
+    pub transport: Transport,
+    pub events: Events,
+    pub metrics: Metrics,
+    /// Told when the process is to end.
+    pub exit: CancellationToken,
+    /// Every task that writes to the API server.
+    pub tasks: TaskTracker,
+}
+
+/// Runs a controller until it is told to end by SIGTERM or SIGINT.
+///
+/// # Errors
+/// The controller could not start, or something that it cannot do without failed.
+pub async fn run(options: Options) -> Result<(), Error> {
+    let metrics = Metrics::new();
+    let health = Health::new(STALL_LIMIT);
+    let server = Server::bind(options.metrics_address).await?;
+    tracing::info!(address = %server.address(), "serves /livez, /readyz and /metrics");
+    let serving = CancellationToken::new();
+    let mut served = tokio::spawn(server.run(health.clone(), metrics.clone(), serving.clone()));
+
+    let client_error = |error| Error::Client(Box::new(error));
+    let mut once = options.config.clone();
+    once.default_retry = false;
+    once.read_timeout = Some(REQUEST_TIMEOUT);
+    let client = Client::try_from(once).map_err(client_error)?;
+    let watching = Client::try_from(options.config.clone()).map_err(client_error)?;
+    let access = Access::new(&options.config)?;
+    let (events, publisher) = events::channel(client.clone(), options.instance.clone());
+    let published = tokio::spawn(publisher.run());
+    let shared = Arc::new(Shared {
+        client,
+        catalog: Arc::new(Catalog::new(access.clone())),
+        access,
+        transport: Transport::start(peer::Config::default())?,
+        events,
+        metrics,
+        exit: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        options,
+    });
+    let mut signals = Signals::listen()?;
+    let mut members = Members {
+        shared: Arc::clone(&shared),
+        tasks: HashMap::new(),
+        tracker: TaskTracker::new(),
+    };
+    let outcome = tokio::select! {
+        outcome = members.watch(watching, &health) => outcome,
+        () = signals.received() => Ok(()),
+        _ = &mut served => Err(Error::TaskEnded("the server of health and metrics")),
+    };
+    tracing::info!("ends; leaders hand over first");
+    shared.exit.cancel();
+    members.end(&health, &mut signals).await;
+    if let Err(error) = shared.transport.shut_down(FLUSH_LIMIT).await {
+        tracing::debug!(%error, "some messages were not delivered");
+    }
+    shared.tasks.close();
+    if tokio::time::timeout(WRITE_LIMIT, shared.tasks.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!("the last status could not be written in time");
+    }
+    drop(members);
+    drop(shared);
+    if tokio::time::timeout(WRITE_LIMIT, published).await.is_err() {
+        tracing::debug!("the last Events could not be sent in time");
+    }
+    serving.cancel();
+    outcome
+}
+
+/// One task for each MultiCluster.
+struct Members {
+    shared: Arc<Shared>,
+    /// By UID: a recreated object is another member.
+    tasks: HashMap<String, watch::Sender<Option<Arc<MultiCluster>>>>,
+    tracker: TaskTracker,
+}
+
+impl Members {
+    async fn watch(&mut self, client: Client, health: &Health) -> Result<(), Error> {
+        // Objects are decoded one by one, so that one that cannot be read hides no other.
+        let resource = ApiResource::erase::<MultiCluster>(&());
+        let api: Api<DynamicObject> = match &self.shared.options.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        let mut stream = watcher(api, watcher::Config::default()).default_backoff().boxed();
+        let mut beat = interval(BEAT);
+        let mut listed: Vec<String> = Vec::new();
+        loop {
+            let event = tokio::select! {
+                _ = beat.tick() => {
+                    health.beat();
+                    continue;
+                }
+                event = stream.next() => event,
+            };
+            let Some(event) = event else {
+                return Err(Error::TaskEnded("the watch on MultiClusters"));
+            };
+            match event {
+                Ok(watcher::Event::Init) => listed.clear(),
+                Ok(watcher::Event::InitApply(object)) => {
+                    listed.extend(object.uid());
+                    self.take(object);
+                }
+                Ok(watcher::Event::InitDone) => {
+                    health.set_watching(true);
+                    self.keep(&listed);
+                }
+                Ok(watcher::Event::Apply(object)) => self.take(object),
+                Ok(watcher::Event::Delete(object)) => self.drop_member(&object.uid().unwrap_or_default()),
+                Err(error) => {
+                    // Members go on without the watch; a missing definition shows here too.
+                    health.set_watching(!is_missing(&error));
+                    tracing::warn!(%error, "the watch on MultiClusters failed and is begun again");
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, object: DynamicObject) {
+        let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
+        let decoded = object.try_parse::<MultiCluster>();
+        let object = match decoded {
+            Ok(object) => Arc::new(object),
+            Err(error) => {
+                tracing::error!(object = name, %error, "a MultiCluster cannot be read; correct its fields");
+                return;
+            }
+        };
+        if let Some(task) = self.tasks.get(&uid)
+            && task.send(Some(Arc::clone(&object))).is_ok()
+        {
+            return;
+        }
+        let (sender, receiver) = watch::channel(Some(object));
+        self.tasks.insert(uid, sender);
+        self.tracker
+            .spawn(member::serve(Arc::clone(&self.shared), receiver));
+    }
+
+    /// Ends the members whose objects a new list no longer has.
+    fn keep(&mut self, listed: &[String]) {
+        let gone: Vec<String> = self
+            .tasks
+            .keys()
+            .filter(|uid| !listed.contains(uid))
+            .cloned()
+            .collect();
+        for uid in gone {
+            self.drop_member(&uid);
+        }
+    }
+
+    fn drop_member(&mut self, uid: &str) {
+        if let Some(task) = self.tasks.remove(uid) {
+            task.send_replace(None);
+        }
+    }
+
+    /// Waits until every member has ended.
+    async fn end(&mut self, health: &Health, signals: &mut Signals) {
+        self.tracker.close();
+        let mut beat = interval(BEAT);
+        let limit = tokio::time::sleep(EXIT_LIMIT);
+        tokio::pin!(limit);
+        loop {
+            tokio::select! {
+                () = self.tracker.wait() => return,
+                _ = beat.tick() => health.beat(),
+                () = &mut limit => {
+                    tracing::error!("members did not hand over within {} s", EXIT_LIMIT.as_secs());
+                    return;
+                }
+                () = signals.received() => {
+                    tracing::warn!("told to end a second time; ends at once");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn is_missing(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.is_not_found())
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals, Error> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate()).map_err(Error::Signals)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(Error::Signals)?,
+        })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

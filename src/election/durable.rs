@@ -1,0 +1,45 @@
+//! What a member must remember across restarts: each part is durable before a message that depends on it is sent.
+
+use serde::{Deserialize, Serialize};
+
+use super::roster::Roster;
+use super::types::{GroupId, MemberId, MemoryId, Term};
+
+/// The memory of one member.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Durable {
+    /// Drawn at random with the memory: a member that lost or altered its memory is not the voter that it was.
+    pub memory: MemoryId,
+    /// Counts the starts of the member, so that what an earlier one sent is known to be old.
+    pub incarnation: u64,
+    /// The highest term heard of.
+    pub term: Term,
+    /// For whom it voted in that term.
+    pub vote: Option<MemberId>,
+    /// The group it belongs to.
+    pub group: Option<Membership>,
+}
+
+/// A member's part in a group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Membership {
+    /// The group.
+    pub id: GroupId,
+    /// The newest roster of it that the member holds.
+    pub roster: Roster,
+}
+
+impl Durable {
+    /// The memory of a member that never ran.
+    #[must_use]
+    pub fn new(memory: MemoryId) -> Durable {
+        Durable {
+            memory,
+            incarnation: 0,
+            term: 0,
+            vote: None,
+            group: None,
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! A member without a group: it asks its fleet, joins the group it finds, or founds one if it is meant to.
+
+use super::durable::{Durable, Membership};
+use super::member::{Context, Destination, Heard, Member, Notice, Problem, Role, StepDown};
+use super::message::{Founder, Message, Refusal};
+use super::roster::{Roster, Voter};
+use super::types::{GroupId, MemberId, Term, Tick};
+
+/// Addresses learnt from others, and members that may found a group, that are remembered: more than a fleet has.
+const REMEMBERED_MAX: usize = 64;
+
+/// What a member without a group knows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Joining {
+    pub since: Tick,
+    pub next_probe: Tick,
+    /// Addresses that others named, besides the fleet.
+    pub known: Vec<String>,
+    /// Leaders that spoke to this member as to the voter that it was.
+    pub leaders: Vec<MemberId>,
+    pub answers: Vec<Answer>,
+    pub rivals: Vec<Rival>,
+}
+
+/// The last "no group" from an address of the fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Answer {
+    pub address: String,
+    pub at: Tick,
+    /// The other lets this member go first.
+    pub yields: bool,
+}
+
+/// Another member that may found a group, and goes first.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Rival {
+    pub id: MemberId,
+    pub at: Tick,
+}
+
+impl Joining {
+    pub(super) fn begin(now: Tick) -> Joining {
+        Joining {
+            since: now,
+            next_probe: now,
+            known: Vec::new(),
+            leaders: Vec::new(),
+            answers: Vec::new(),
+            rivals: Vec::new(),
+        }
+    }
+
+    pub(super) fn ask_at_once(&mut self, now: Tick) {
+        self.next_probe = now;
+    }
+
+    fn learn(&mut self, address: &str) {
+        if !self.known.iter().any(|known| known == address) {
+            if self.known.len() == REMEMBERED_MAX {
+                self.known.remove(0);
+            }
+            self.known.push(address.to_owned());
+        }
+    }
+
+    fn note_rival(&mut self, id: MemberId, at: Tick) {
+        self.rivals.retain(|rival| rival.id != id);
+        if self.rivals.len() == REMEMBERED_MAX {
+            self.rivals.remove(0);
+        }
+        self.rivals.push(Rival { id, at });
+    }
+}
+
+impl Member {
+    fn founder(&self) -> Founder {
+        Founder {
+            profile: self.config.profile.clone(),
+            memory: self.durable.memory,
+            ready: self.config.ready,
+            alone: self.fleet().next().is_none(),
+        }
+    }
+
+    /// The fleet without this member's own address, which users list too.
+    fn fleet(&self) -> impl Iterator<Item = &String> {
+        self.config
+            .fleet
+            .iter()
+            .filter(|address| **address != self.config.profile.address)
+    }
+
+    pub(super) fn seek(&mut self, context: &mut Context<'_>) {
+        let now = context.now;
+        let pause_ms = self.settings().round_ms();
+        let Role::Outside(joining) = &self.role else {
+            return;
+        };
+        if self.resignation.is_some() || self.staged.is_some() || now < self.not_before {
+            return;
+        }
+        if self.may_found(joining, now) {
+            return self.found(context);
+        }
+        if joining.next_probe > now {
+            return;
+        }
+        let mut targets: Vec<String> = self.fleet().cloned().collect();
+        targets.extend(
+            joining
+                .known
+                .iter()
+                .filter(|known| !self.config.fleet.contains(known))
+                .cloned(),
+        );
+        let founder = self.founder();
+        let leaders = joining
+            .leaders
+            .iter()
+            .map(|id| (Destination::Member(*id, None), String::new()));
+        let addresses = targets
+            .into_iter()
+            .map(|address| (Destination::Address(address.clone()), address));
+        for (to, asked) in leaders.chain(addresses).collect::<Vec<_>>() {
+            self.send_to(
+                to,
+                Message::Probe {
+                    founder: founder.clone(),
+                    asked,
+                },
+                context.out,
+            );
+        }
+        if let Role::Outside(joining) = &mut self.role {
+            joining.next_probe = now + pause_ms;
+        }
+    }
+
+    pub(super) fn seek_at(&self, joining: &Joining) -> Option<Tick> {
+        if self.resignation.is_some() || self.staged.is_some() {
+            return None;
+        }
+        let listened = self.listened_at(joining);
+        // The end of listening counts once; after it, answers decide.
+        let at = if self.config.ready && listened > joining.next_probe - self.settings().round_ms() {
+            joining.next_probe.min(listened)
+        } else {
+            joining.next_probe
+        };
+        Some(at.max(self.not_before))
+    }
+
+    fn listened_at(&self, joining: &Joining) -> Tick {
+        joining.since + self.settings().lease_ms * 2
+    }
+
+    /// Founding is safe when nobody else founds at the same time: whoever could has been asked and lets this one go first.
+    fn may_found(&self, joining: &Joining, now: Tick) -> bool {
+        let lease_ms = self.settings().lease_ms;
+        let rivalled = joining
+            .rivals
+            .iter()
+            .any(|rival| now.since(rival.at) < lease_ms * 2);
+        if !self.config.ready || rivalled {
+            return false;
+        }
+        let mut asked = self
+            .fleet()
+            .filter(|address| !self.config.found_without.contains(address))
+            .peekable();
+        if asked.peek().is_none() {
+            return now >= self.listened_at(joining);
+        }
+        // The promise to let this one go first lasts two leases; half of it is left for writing the group down.
+        let yields = |answer: &Answer| answer.yields && now.since(answer.at) < lease_ms;
+        asked.all(|address| {
+            joining
+                .answers
+                .iter()
+                .any(|answer| answer.address == *address && yields(answer))
+        })
+    }
+
+    /// Addresses that a member which is meant to found a group still waits for.
+    #[must_use]
+    pub fn waits_for(&self, now: Tick) -> Vec<&str> {
+        let Role::Outside(joining) = &self.role else {
+            return Vec::new();
+        };
+        let answered = |address: &String| {
+            joining
+                .answers
+                .iter()
+                .any(|a| a.address == *address && now.since(a.at) < self.settings().lease_ms)
+        };
+        self.fleet()
+            .filter(|address| !answered(address))
+            .map(String::as_str)
+            .collect()
+    }
+
+    fn found(&mut self, context: &mut Context<'_>) {
+        let profile = self.config.profile.clone();
+        let voter = Voter {
+            id: self.id,
+            memory: self.durable.memory,
+            profile,
+        };
+        let high = u128::from(context.rng.next_u64());
+        let id = GroupId(high << 64 | u128::from(context.rng.next_u64()));
+        let roster = Roster::founded(voter, self.config.settings);
+        let next = Durable {
+            group: Some(Membership { id, roster }),
+            ..self.durable.clone()
+        };
+        self.stage(next, context.out);
+    }
+
+    pub(super) fn enter_group(&mut self, context: &mut Context<'_>) {
+        let founded = self.is_only_voter();
+        context.notify(if founded { Notice::Founded } else { Notice::Joined });
+        self.not_before = context.now;
+        self.become_follower(context);
+        if founded {
+            self.follow(context);
+        }
+    }
+
+    // === answers to others ===
+
+    pub(super) fn on_probe(
+        &mut self,
+        from: MemberId,
+        group: Option<GroupId>,
+        founder: Founder,
+        asked: String,
+        context: &mut Context<'_>,
+    ) {
+        let own = self.founder();
+        let own_group = self.group();
+        let founding = self.staged.is_some();
+        let to = Destination::Member(from, Some(founder.profile.address.clone()));
+        match &mut self.role {
+            Role::Outside(joining) if group.is_some() => {
+                joining.learn(&founder.profile.address);
+                joining.ask_at_once(context.now);
+                self.seek(context);
+            }
+            Role::Outside(joining) => {
+                let yields = !own.ready || founder.precedence(from) > own.precedence(self.id);
+                if founder.ready && yields {
+                    joining.note_rival(from, context.now);
+                }
+                joining.learn(&founder.profile.address);
+                // A member that is founding at this moment has no group to tell of yet, and lets nobody go first.
+                let yields = yields && !founding;
+                self.send_to(
+                    to,
+                    Message::NoGroup {
+                        founder: own,
+                        asked,
+                        yields,
+                    },
+                    context.out,
+                );
+            }
+            _ if group.is_some() && group == own_group => {}
+            Role::Leading(_) => self.admit(from, group, founder, context),
+            Role::Starting | Role::Follower | Role::Standing(_) => self.answer_in_group(to, context),
+        }
+    }
+
+    pub(super) fn answer_in_group(&self, to: Destination, context: &mut Context<'_>) {
+        let leader_address = self.leader_address();
+        let (peak, rank) = (
+            self.roster().map_or(0, |roster| roster.peak),
+            self.config.profile.rank,
+        );
+        self.send_to(
+            to,
+            Message::InGroup {
+                leader_address,
+                peak,
+                rank,
+            },
+            context.out,
+        );
+    }
+
+    // === answers of others ===
+
+    pub(super) fn on_no_group(
+        &mut self,
+        from: MemberId,
+        founder: &Founder,
+        asked: String,
+        yields: bool,
+        context: &mut Context<'_>,
+    ) {
+        let own = self.founder().precedence(self.id);
+        let known = self.fleet().any(|address| *address == asked);
+        let Role::Outside(joining) = &mut self.role else {
+            return;
+        };
+        if founder.ready && founder.precedence(from) > own {
+            joining.note_rival(from, context.now);
+        }
+        // Only answers to questions that this member asks are kept, so that their number is the fleet's.
+        if known {
+            joining.answers.retain(|answer| answer.address != asked);
+            joining.answers.push(Answer {
+                address: asked,
+                at: context.now,
+                yields,
+            });
+            self.seek(context);
+        }
+    }
+
+    pub(super) fn on_in_group(
+        &mut self,
+        from: MemberId,
+        group: Option<GroupId>,
+        leader_address: Option<String>,
+        (peak, rank): (usize, i64),
+        context: &mut Context<'_>,
+    ) {
+        if let Role::Outside(joining) = &mut self.role {
+            // Where there is a group none is founded: who answers for it counts as one that goes first.
+            joining.note_rival(from, context.now);
+            if let Some(address) = leader_address {
+                joining.learn(&address);
+            }
+            return;
+        }
+        let (Some(other), Some(roster)) = (group, self.roster()) else {
+            return;
+        };
+        if Some(other) == self.group() {
+            return;
+        }
+        let newborn = roster.peak == 1;
+        let goes_first = peak > 1 || (rank, from) > (self.config.profile.rank, self.id);
+        if newborn && goes_first {
+            context.notify(Notice::Yielded);
+            self.give_up_group(leader_address, StepDown::Yielded, context);
+        } else if peak > 1 {
+            self.problem = Some(Problem::OtherGroup { group: other });
+        }
+    }
+
+    pub(super) fn on_refused(&mut self, refusal: Refusal) {
+        if matches!(self.role, Role::Outside(_)) {
+            self.problem = match refusal {
+                Refusal::Busy => None,
+                other => Some(Problem::Refused(other)),
+            };
+        }
+    }
+
+    /// A leader has put this member into its roster.
+    pub(super) fn on_admitted(
+        &mut self,
+        from: MemberId,
+        group: Option<GroupId>,
+        (term, sequence): (Term, u64),
+        roster: Option<Box<Roster>>,
+        context: &mut Context<'_>,
+    ) {
+        let (Some(group), Role::Outside(joining)) = (group, &mut self.role) else {
+            return;
+        };
+        // Where there is a group none is founded.
+        joining.note_rival(from, context.now);
+        let admitted = roster.filter(|roster| {
+            roster
+                .voter(self.id)
+                .is_some_and(|voter| voter.memory == self.durable.memory)
+        });
+        let Some(roster) = admitted else {
+            // The leader takes this member for the voter that it was before it lost its memory: it asks to be admitted anew.
+            if !joining.leaders.contains(&from) && joining.leaders.len() < REMEMBERED_MAX {
+                joining.leaders.push(from);
+                joining.ask_at_once(context.now);
+            }
+            return self.seek(context);
+        };
+        if self.resignation.is_some() {
+            return;
+        }
+        let next = self.remembering(term, Some((group, *roster)));
+        if self.stage(next, context.out) {
+            self.heard = Some(Heard {
+                leader: from,
+                term,
+                sequence,
+                at: context.now,
+            });
+        }
+    }
+
+    // === giving up ===
+
+    /// Leaves the group in order to join another or the same anew, once the payload is gone.
+    pub(super) fn give_up_group(
+        &mut self,
+        leader_address: Option<String>,
+        reason: StepDown,
+        context: &mut Context<'_>,
+    ) {
+        self.claim = None;
+        self.promise = None;
+        self.heard = None;
+        self.dissolving = true;
+        self.rejoin_through = leader_address;
+        self.step_down(reason, context);
+        self.become_follower(context);
+        if self.payload_gone {
+            self.dissolve(context);
+        }
+    }
+
+    pub(super) fn dissolve(&mut self, context: &mut Context<'_>) {
+        if self.dissolving && self.payload_gone {
+            let next = Durable {
+                group: None,
+                ..self.durable.clone()
+            };
+            self.stage(next, context.out);
+        }
+    }
+
+    /// Takes up the search for a group.
+    pub(super) fn enter_outside(&mut self, context: &mut Context<'_>) {
+        let mut joining = Joining::begin(context.now);
+        if let Some(address) = self.rejoin_through.take() {
+            joining.learn(&address);
+        }
+        self.dissolving = false;
+        self.role = Role::Outside(joining);
+        self.seek(context);
+    }
+
+    pub(super) fn has_nothing_to_leave(&self) -> bool {
+        let alone = self.group().is_none() || self.is_only_voter();
+        alone && self.payload_gone && !matches!(self.role, Role::Starting)
+    }
+}

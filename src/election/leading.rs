@@ -1,0 +1,324 @@
+//! A leader: heartbeats, and the claim that their acknowledgements give it.
+
+use super::durable::Durable;
+use super::member::{Claim, Context, Destination, Member, MoveReason, Resignation, Role, StepDown};
+use super::message::{Founder, Message};
+use super::moving::Moving;
+use super::roster::{Profile, Stamp};
+use super::standing::Standing;
+use super::types::{MemberId, Term, Tick};
+
+/// Heartbeats whose acknowledgement still counts. A lease is three heartbeats at the least and 7.5 in the profiles;
+/// an acknowledgement of an older one would extend no claim.
+const HEARTBEATS_REMEMBERED: usize = 32;
+
+/// What a leader keeps besides its memory.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Leading {
+    pub term: Term,
+    pub since: Tick,
+    pub sequence: u64,
+    /// When each of the last heartbeats was sent.
+    pub sent: Vec<(u64, Tick)>,
+    pub next_heartbeat: Tick,
+    pub voters: Vec<Seen>,
+    /// Voters whose acknowledgement of the roster is needed besides a majority.
+    pub must_acknowledge: Vec<MemberId>,
+    /// The payload may run, and has been ordered to.
+    pub serving: bool,
+    pub moving: Option<Moving>,
+    /// No preemption is tried before this tick.
+    pub no_move_before: Tick,
+    pub next_probe: Tick,
+}
+
+/// What a leader knows of another voter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Seen {
+    pub id: MemberId,
+    pub acknowledged_at: Tick,
+    /// Until when this voter's promise supports the claim.
+    pub supports_until: Tick,
+    pub stamp: Stamp,
+    pub eligible: bool,
+    pub profile: Profile,
+}
+
+/// What a voter answers to a heartbeat.
+pub(super) struct Acknowledgement {
+    pub sequence: u64,
+    pub stamp: Stamp,
+    pub lease_ms: i64,
+    pub eligible: bool,
+    pub profile: Profile,
+}
+
+impl Leading {
+    pub(super) fn begin(term: Term, now: Tick) -> Leading {
+        Leading {
+            term,
+            since: now,
+            sequence: 0,
+            sent: Vec::new(),
+            next_heartbeat: now,
+            voters: Vec::new(),
+            must_acknowledge: Vec::new(),
+            serving: false,
+            moving: None,
+            no_move_before: now,
+            next_probe: now,
+        }
+    }
+
+    pub(super) fn seen(&self, id: MemberId) -> Option<&Seen> {
+        self.voters.iter().find(|seen| seen.id == id)
+    }
+}
+
+impl Member {
+    /// What a leader does when time has passed or something has changed.
+    pub(super) fn lead(&mut self, context: &mut Context<'_>) {
+        let now = context.now;
+        let lease_ms = self.settings().lease_ms;
+        let Role::Leading(leading) = &self.role else {
+            return;
+        };
+        if self.claim.is_none() && leading.since + lease_ms <= now {
+            return self.step_down(StepDown::QuorumLost, context);
+        }
+        if leading.next_heartbeat <= now {
+            self.send_heartbeats(context);
+        }
+        self.tend_moves(context);
+        self.tend_roster(context);
+        self.look_for_other_groups(context);
+    }
+
+    pub(super) fn lead_at(&self, leading: &Leading) -> Tick {
+        let settings = self.settings();
+        let stalled = self.claim.is_none().then(|| leading.since + settings.lease_ms);
+        [Some(leading.next_heartbeat), stalled]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(leading.next_heartbeat)
+    }
+
+    pub(super) fn send_heartbeats(&mut self, context: &mut Context<'_>) {
+        let now = context.now;
+        let only_voter = self.is_only_voter();
+        let Some(roster) = self.roster().cloned() else {
+            return;
+        };
+        let Role::Leading(leading) = &mut self.role else {
+            return;
+        };
+        leading.sequence += 1;
+        leading.next_heartbeat = now + roster.settings.heartbeat_ms;
+        if leading.sent.len() == HEARTBEATS_REMEMBERED {
+            leading.sent.remove(0);
+        }
+        leading.sent.push((leading.sequence, now));
+        let (term, sequence) = (leading.term, leading.sequence);
+        let beats: Vec<(MemberId, bool)> = roster
+            .voters
+            .iter()
+            .filter(|voter| voter.id != self.id)
+            .map(|voter| {
+                (
+                    voter.id,
+                    leading
+                        .seen(voter.id)
+                        .is_none_or(|seen| seen.stamp != roster.stamp),
+                )
+            })
+            .collect();
+        for (id, needs_roster) in beats {
+            let full = needs_roster.then(|| Box::new(roster.clone()));
+            self.send(
+                id,
+                Message::Heartbeat {
+                    term,
+                    sequence,
+                    stamp: roster.stamp,
+                    roster: full,
+                },
+                context.out,
+            );
+        }
+        // A member that may lead alone needs no acknowledgement, but one that was frozen for longer than its claim may
+        // have been replaced meanwhile, unless there is nobody to replace it.
+        let lapsed = self.claim.is_some_and(|claim| claim.until <= now);
+        if roster.need() == 1 && (only_voter || !lapsed) {
+            self.claim = Some(Claim {
+                term,
+                until: now + roster.settings.claim_ms(roster.settings.lease_ms),
+            });
+        }
+    }
+
+    pub(super) fn on_ack(
+        &mut self,
+        from: MemberId,
+        term: Term,
+        acknowledgement: Acknowledgement,
+        context: &mut Context<'_>,
+    ) {
+        let now = context.now;
+        let Some(roster) = self.roster().cloned() else {
+            return;
+        };
+        let own_term = match &self.role {
+            Role::Leading(leading) => leading.term,
+            _ => return,
+        };
+        if term > own_term {
+            return self.raise_term(term, context);
+        }
+        if term < own_term || roster.voter(from).is_none() {
+            return;
+        }
+        let Role::Leading(leading) = &mut self.role else {
+            return;
+        };
+        let Some((_, sent_at)) = leading
+            .sent
+            .iter()
+            .find(|(s, _)| *s == acknowledgement.sequence)
+            .copied()
+        else {
+            return;
+        };
+        let lease_ms = acknowledgement.lease_ms.min(roster.settings.lease_ms);
+        let supports_until = sent_at + roster.settings.claim_ms(lease_ms);
+        let seen = Seen {
+            id: from,
+            acknowledged_at: now,
+            supports_until,
+            stamp: acknowledgement.stamp,
+            eligible: acknowledgement.eligible,
+            profile: acknowledgement.profile,
+        };
+        match leading.voters.iter_mut().find(|seen| seen.id == from) {
+            Some(known) => {
+                let supports_until = known.supports_until.max(supports_until);
+                *known = Seen {
+                    supports_until,
+                    ..seen
+                };
+            }
+            None => leading.voters.push(seen),
+        }
+        self.renew_claim(now);
+        self.tend_moves(context);
+        self.tend_roster(context);
+    }
+
+    /// The claim lasts as long as a majority's promises do, the leader itself counted.
+    fn renew_claim(&mut self, now: Tick) {
+        let Some(roster) = self.roster() else { return };
+        let (need, voters) = (roster.need(), &roster.voters);
+        let Role::Leading(leading) = &self.role else {
+            return;
+        };
+        if need == 1 {
+            return;
+        }
+        let mut supports: Vec<Tick> = leading
+            .voters
+            .iter()
+            .filter(|s| voters.iter().any(|v| v.id == s.id))
+            .map(|s| s.supports_until)
+            .collect();
+        supports.sort_unstable_by(|a, b| b.cmp(a));
+        let Some(until) = supports.get(need - 2).copied().filter(|until| *until > now) else {
+            return;
+        };
+        let until = match self.claim {
+            Some(claim) if claim.term == leading.term => claim.until.max(until),
+            _ => until,
+        };
+        self.claim = Some(Claim {
+            term: leading.term,
+            until,
+        });
+    }
+
+    /// Stands again above a term that a voter has heard of. The claim lasts on meanwhile, and so does the payload.
+    pub(super) fn raise_term(&mut self, term: Term, context: &mut Context<'_>) {
+        let next = Durable {
+            term: term + 1,
+            vote: Some(self.id),
+            ..self.durable.clone()
+        };
+        if self.stage(next, context.out) {
+            let deadline = context.now + self.settings().round_ms();
+            self.role = Role::Standing(Standing::writing(term + 1, deadline));
+        }
+    }
+
+    /// A leader asks the addresses of its fleet that are no voters' for groups: two groups with one callsign, which
+    /// only hands can make, are found and reported.
+    fn look_for_other_groups(&mut self, context: &mut Context<'_>) {
+        let now = context.now;
+        let pause_ms = self.settings().lease_ms * 2;
+        let Some(membership) = self.membership() else {
+            return;
+        };
+        let memory = self.durable.memory;
+        let taken: Vec<&str> = membership
+            .roster
+            .voters
+            .iter()
+            .map(|v| v.profile.address.as_str())
+            .collect();
+        let strangers: Vec<String> = self
+            .config
+            .fleet
+            .iter()
+            .filter(|address| !taken.contains(&address.as_str()))
+            .cloned()
+            .collect();
+        let Role::Leading(leading) = &mut self.role else {
+            return;
+        };
+        if leading.next_probe > now {
+            return;
+        }
+        leading.next_probe = now + pause_ms;
+        let profile = self.config.profile.clone();
+        let founder = Founder {
+            profile,
+            memory,
+            ready: self.config.ready,
+            alone: self.config.fleet.is_empty(),
+        };
+        for asked in strangers {
+            let message = Message::Probe {
+                founder: founder.clone(),
+                asked: asked.clone(),
+            };
+            self.send_to(Destination::Address(asked), message, context.out);
+        }
+    }
+
+    /// Where the leader is to be asked for admission, as far as this member knows.
+    pub(super) fn leader_address(&self) -> Option<String> {
+        let leader = match (&self.role, self.promise) {
+            (Role::Leading(_), _) => Some(self.id),
+            (_, Some(promise)) => promise.leader,
+            (_, None) => None,
+        };
+        let roster = self.roster()?;
+        roster.voter(leader?).map(|voter| voter.profile.address.clone())
+    }
+
+    pub(super) fn resignation_reason(&self) -> Option<MoveReason> {
+        match self.resignation? {
+            Resignation::Leaving => Some(MoveReason::Leaving),
+            // There is nobody to hand over to, and nobody who could start a second copy: the payload runs on.
+            Resignation::Exiting if self.is_only_voter() => None,
+            Resignation::Exiting => Some(MoveReason::Exiting),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Planned moves: stop, confirm stopped, hand over. The sender's claim ends with the handover, irrevocably.
+
+use super::member::{Context, Member, MoveAbort, MoveReason, Notice, Role, StepDown};
+use super::message::Message;
+use super::types::{MemberId, Tick};
+
+/// For how long a payload may be stopping before a move for preference's sake is given up: Kubernetes' default
+/// termination grace period.
+const STOP_TIMEOUT_MS: i64 = 30_000;
+
+/// After a move that was given up, preference is not tried again for this long.
+const RETRY_AFTER_MS: i64 = 60_000;
+
+/// A move under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Moving {
+    /// The successor, if there is one.
+    pub to: Option<MemberId>,
+    pub since: Tick,
+    pub reason: MoveReason,
+}
+
+impl Member {
+    /// Begins a move if one is called for, and gives one up that takes too long.
+    pub(super) fn tend_moves(&mut self, context: &mut Context<'_>) {
+        let now = context.now;
+        let resignation = self.resignation_reason();
+        let Role::Leading(leading) = &self.role else {
+            return;
+        };
+        if let Some(moving) = leading.moving {
+            let overdue = moving.reason == MoveReason::Preemption && moving.since + STOP_TIMEOUT_MS <= now;
+            if overdue && resignation.is_none() {
+                self.abort_move(MoveAbort::PayloadStuck, context);
+            }
+            return;
+        }
+        if let Some(reason) = resignation {
+            // A successor needs the newest roster; a leader that has just begun waits a round for it to be agreed.
+            let young = leading.since + self.settings().round_ms() > now && self.claim.is_some();
+            if young && !self.is_roster_agreed() {
+                return;
+            }
+            if leading.serving {
+                let to = self.successor(now, i64::MIN);
+                self.start_move(
+                    Moving {
+                        to,
+                        since: now,
+                        reason,
+                    },
+                    context,
+                );
+            } else {
+                self.claim = None;
+                self.step_down(StepDown::HandedOver, context);
+            }
+            return;
+        }
+        let settled = leading.serving && leading.no_move_before <= now && self.is_roster_agreed();
+        if !settled {
+            return;
+        }
+        let above = self.config.profile.rank.saturating_add(1);
+        if let Some(to) = self.successor(now, above) {
+            let moving = Moving {
+                to: Some(to),
+                since: now,
+                reason: MoveReason::Preemption,
+            };
+            self.start_move(moving, context);
+        }
+    }
+
+    fn start_move(&mut self, moving: Moving, context: &mut Context<'_>) {
+        if let Some(to) = moving.to {
+            context.notify(Notice::MoveStarted {
+                to,
+                reason: moving.reason,
+            });
+        }
+        if let Role::Leading(leading) = &mut self.role {
+            leading.moving = Some(moving);
+        }
+    }
+
+    fn abort_move(&mut self, reason: MoveAbort, context: &mut Context<'_>) {
+        let Role::Leading(leading) = &mut self.role else {
+            return;
+        };
+        leading.no_move_before = context.now + RETRY_AFTER_MS;
+        if let Some(Moving { to: Some(to), .. }) = leading.moving.take() {
+            context.notify(Notice::MoveAborted { to, reason });
+        }
+    }
+
+    /// The preferred voter with at least this rank that could lead and was heard lately.
+    fn successor(&self, now: Tick, least_rank: i64) -> Option<MemberId> {
+        let Role::Leading(leading) = &self.role else {
+            return None;
+        };
+        let roster = self.roster()?;
+        let fresh_since = now - roster.settings.round_ms();
+        let ready = |id| {
+            leading.seen(id).is_some_and(|seen| {
+                seen.eligible && seen.acknowledged_at >= fresh_since && seen.stamp == roster.stamp
+            })
+        };
+        let mut candidates = roster
+            .by_preference()
+            .into_iter()
+            .filter(|voter| voter.id != self.id);
+        candidates
+            .find(|voter| voter.profile.rank >= least_rank && ready(voter.id))
+            .map(|voter| voter.id)
+    }
+
+    /// The payload is gone: names the successor and resigns.
+    pub(super) fn hand_over(&mut self, context: &mut Context<'_>) {
+        let now = context.now;
+        let Role::Leading(leading) = &self.role else {
+            return;
+        };
+        let Some(moving) = leading.moving else { return };
+        let term = leading.term;
+        let least_rank = match moving.reason {
+            MoveReason::Preemption => self.config.profile.rank.saturating_add(1),
+            MoveReason::Leaving | MoveReason::Exiting => i64::MIN,
+        };
+        let successor = self.successor(now, least_rank);
+        if successor.is_none() && moving.reason == MoveReason::Preemption {
+            return self.abort_move(MoveAbort::SuccessorLost, context);
+        }
+        self.receipt = self.receipt.max(term);
+        self.claim = None;
+        self.promise = None;
+        self.not_before = now + self.settings().lease_ms;
+        for id in self.others() {
+            let message = if Some(id) == successor {
+                Message::Handover { term }
+            } else {
+                Message::Stopped { term }
+            };
+            self.send(id, message, context.out);
+        }
+        self.step_down(StepDown::HandedOver, context);
+    }
+}

@@ -1,0 +1,219 @@
+//! How a leader changes the roster: one voter at a time, each change agreed before the next.
+
+use super::member::{Context, Destination, Member, Notice, Role};
+use super::message::{Founder, Message, Refusal};
+use super::roster::{Roster, Voter};
+use super::settings::QuorumMode;
+use super::types::{GroupId, MemberId};
+
+/// Voters of one group. A roster of so many fits into one frame and into a status with room to spare.
+const VOTERS_MAX: usize = 1_000;
+
+impl Member {
+    /// Whether a majority holds the leader's own roster durably, so that the next change may follow.
+    pub(super) fn is_roster_agreed(&self) -> bool {
+        let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
+            return false;
+        };
+        let holds =
+            |id: MemberId| id == self.id || leading.seen(id).is_some_and(|seen| seen.stamp == roster.stamp);
+        let holders = roster.voters.iter().filter(|voter| holds(voter.id)).count();
+        self.staged.is_none()
+            && roster.stamp.term == leading.term
+            && holders >= roster.need()
+            && leading.must_acknowledge.iter().all(|id| holds(*id))
+    }
+
+    /// A new leader writes the roster in its own term before it changes it.
+    pub(super) fn restamp_roster(&mut self, context: &mut Context<'_>) {
+        if let Some(next) = self.roster().map(|roster| roster.next(self.durable.term)) {
+            self.write_roster(next, context);
+        }
+    }
+
+    fn write_roster(&mut self, next: Roster, context: &mut Context<'_>) -> bool {
+        let Some(membership) = self.membership() else {
+            return false;
+        };
+        let (group, old) = (membership.id, &membership.roster);
+        let left_behind = |id: &MemberId| old.voter(*id).is_some() && next.voter(*id).is_some();
+        // A voter that may lead alone goes on doing so until it holds the roster that says otherwise.
+        let must: Vec<MemberId> = if old.is_unguarded() && !next.is_unguarded() {
+            old.voters
+                .iter()
+                .map(|voter| voter.id)
+                .filter(left_behind)
+                .collect()
+        } else {
+            Vec::new()
+        };
+        let durable = self.remembering(self.durable.term, Some((group, next)));
+        let staged = self.stage(durable, context.out);
+        if staged && let Role::Leading(leading) = &mut self.role {
+            leading.must_acknowledge = must;
+        }
+        staged
+    }
+
+    /// Brings the roster up to what the voters say of themselves and what the leader's user wants of the group.
+    pub(super) fn tend_roster(&mut self, context: &mut Context<'_>) {
+        if !self.is_roster_agreed() {
+            let now = context.now;
+            let unstamped = match (&self.role, self.roster()) {
+                (Role::Leading(leading), Some(roster)) => roster.stamp.term != leading.term,
+                _ => false,
+            };
+            if unstamped && self.staged.is_none() && now >= self.not_before {
+                self.restamp_roster(context);
+            }
+            return;
+        }
+        let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
+            return;
+        };
+        let mut next = roster.next(leading.term);
+        for voter in &mut next.voters {
+            let profile = match leading.seen(voter.id) {
+                _ if voter.id == self.id => &self.config.profile,
+                Some(seen) => &seen.profile,
+                None => continue,
+            };
+            // An address that another voter has is not taken over.
+            let clash = roster
+                .voters
+                .iter()
+                .any(|v| v.id != voter.id && v.profile.address == profile.address);
+            if !clash {
+                voter.profile = profile.clone();
+            }
+        }
+        next.settings = self.config.settings;
+        if next.settings.quorum == QuorumMode::None && next.voters.len() > 2 {
+            next.settings.quorum = roster.settings.quorum;
+        }
+        if (&next.voters, &next.settings) != (&roster.voters, &roster.settings) {
+            self.write_roster(next, context);
+        }
+    }
+
+    pub(super) fn on_roster_persisted(&mut self, before: Option<&Roster>, context: &mut Context<'_>) {
+        let (Some(before), Some(roster)) = (before, self.roster().cloned()) else {
+            return;
+        };
+        if before.stamp == roster.stamp {
+            return;
+        }
+        for voter in roster
+            .voters
+            .iter()
+            .filter(|voter| before.voter(voter.id).is_none())
+        {
+            context.notify(Notice::Admitted {
+                name: voter.profile.name.clone(),
+            });
+        }
+        for voter in before
+            .voters
+            .iter()
+            .filter(|voter| roster.voter(voter.id).is_none())
+        {
+            context.notify(Notice::Removed {
+                name: voter.profile.name.clone(),
+            });
+            let to = Destination::Member(voter.id, Some(voter.profile.address.clone()));
+            self.send_to(to, Message::Left, context.out);
+        }
+        self.incarnations.retain(|(id, _)| roster.voter(*id).is_some());
+        if let Role::Leading(leading) = &mut self.role {
+            leading.voters.retain(|seen| roster.voter(seen.id).is_some());
+        }
+        self.send_heartbeats(context);
+    }
+
+    /// A member asks this leader for admission.
+    pub(super) fn admit(
+        &mut self,
+        from: MemberId,
+        group: Option<GroupId>,
+        founder: Founder,
+        context: &mut Context<'_>,
+    ) {
+        let to = Destination::Member(from, Some(founder.profile.address.clone()));
+        // A leader of another group asks what this one is, not for admission.
+        if group.is_some() {
+            return self.answer_in_group(to, context);
+        }
+        let Some(roster) = self.roster().cloned() else {
+            return;
+        };
+        let refuse = |refusal| Message::Refused { refusal };
+        if roster
+            .voter(from)
+            .is_some_and(|voter| voter.memory == founder.memory)
+        {
+            return self.send_heartbeats(context);
+        }
+        if !self.is_roster_agreed() || self.claim.is_none() {
+            return self.send_to(to, refuse(Refusal::Busy), context.out);
+        }
+        let Role::Leading(leading) = &self.role else {
+            return;
+        };
+        if leading.moving.is_some() {
+            return self.send_to(to, refuse(Refusal::Busy), context.out);
+        }
+        let term = leading.term;
+        // A voter that forgot its votes, and one whose place is taken over by its successor at the same address, goes first.
+        let address = &founder.profile.address;
+        let former = roster
+            .voters
+            .iter()
+            .find(|v| v.id == from || v.profile.address == *address)
+            .cloned();
+        if let Some(former) = former {
+            let silent_since = context.now - roster.settings.lease_ms;
+            let last_heard = leading
+                .seen(former.id)
+                .map_or(leading.since, |seen| seen.acknowledged_at);
+            if former.id == self.id || (former.id != from && last_heard > silent_since) {
+                context.notify(Notice::AddressClash {
+                    asker: founder.profile.name,
+                    voter: former.profile.name.clone(),
+                    address: address.clone(),
+                });
+                let refusal = Refusal::AddressTaken {
+                    by: former.profile.name,
+                };
+                return self.send_to(to, refuse(refusal), context.out);
+            }
+            self.write_roster(roster.without(former.id, term), context);
+            return self.send_to(to, refuse(Refusal::Busy), context.out);
+        }
+        if roster.settings.quorum == QuorumMode::None && roster.voters.len() == 2 {
+            return self.send_to(to, refuse(Refusal::TwoVotersOnly), context.out);
+        }
+        if roster.voters.len() >= VOTERS_MAX {
+            return self.send_to(to, refuse(Refusal::Full), context.out);
+        }
+        let voter = Voter {
+            id: from,
+            memory: founder.memory,
+            profile: founder.profile,
+        };
+        self.write_roster(roster.with(voter, term), context);
+    }
+
+    /// A voter asks to be taken out.
+    pub(super) fn on_leave(&mut self, from: MemberId, context: &mut Context<'_>) {
+        let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
+            return;
+        };
+        if roster.voter(from).is_none() {
+            return self.send(from, Message::Left, context.out);
+        }
+        if self.is_roster_agreed() && self.claim.is_some() {
+            let next = roster.without(from, leading.term);
+            self.write_roster(next, context);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The kinds that a cluster's API server knows.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::Method;
+use kube::core::{discovery::v2::APIGroupDiscoveryList, gvk::GroupVersionKind};
+use tokio::sync::{Mutex, watch};
+
+use super::{
+    access::{Access, Call, RequestError},
+    decode::Payload,
+    object::ObjectKey,
+};
+use crate::clock::boottime;
+
+/// Two refreshes are at least this far apart, however many runners ask: an unknown kind of one payload shall not load
+/// the API server, and after a CustomResourceDefinition is established its kind appears within a second anyway.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Aggregated discovery or nothing: an older server must refuse rather than answer in a form that reads as "no kinds".
+const ACCEPT_AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
+                                 application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+
+/// What is known about a kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    /// The resource's name in paths, such as `deployments`.
+    pub(super) plural: String,
+    pub(super) namespaced: bool,
+    pub(super) listable: bool,
+    pub(super) watchable: bool,
+}
+
+/// All kinds of a cluster at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kinds {
+    kinds: HashMap<GroupVersionKind, Kind>,
+    /// In which order each group prefers its versions.
+    versions: HashMap<String, Vec<String>>,
+    /// Groups whose own API server does not answer, so that their kinds are not known at the moment.
+    unreachable_groups: HashSet<String>,
+}
+
+impl Kinds {
+    pub(super) fn get(&self, key: &ObjectKey, version: &str) -> Option<&Kind> {
+        self.kinds
+            .get(&GroupVersionKind::gvk(&key.group, version, &key.kind))
+    }
+
+    /// The kind in this version or, if that is served no more, in the version that its group prefers: what was created
+    /// as `v1beta1` must be found and deleted as `v1`.
+    pub(super) fn resolve(&self, key: &ObjectKey, version: &str) -> Option<(String, &Kind)> {
+        std::iter::once(version)
+            .chain(
+                self.versions
+                    .get(&key.group)
+                    .into_iter()
+                    .flatten()
+                    .map(String::as_str),
+            )
+            .find_map(|version| self.get(key, version).map(|kind| (version.to_owned(), kind)))
+    }
+
+    /// Whether the kind certainly does not exist, and so none of its objects does.
+    pub(super) fn lacks(&self, key: &ObjectKey, version: &str) -> bool {
+        !self.is_empty()
+            && !self.unreachable_groups.contains(&key.group)
+            && self.resolve(key, version).is_none()
+    }
+
+    /// Whether the kinds are known at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
+    /// Each listable namespaced resource once, in its preferred version.
+    pub(super) fn namespaced_lists(&self) -> Vec<(GroupVersionKind, &Kind)> {
+        let mut lists: Vec<_> = self
+            .kinds
+            .iter()
+            .filter(|(gvk, kind)| {
+                let preferred = self.versions.get(&gvk.group).and_then(|versions| {
+                    let served = |version: &&String| {
+                        self.kinds
+                            .contains_key(&GroupVersionKind::gvk(&gvk.group, version, &gvk.kind))
+                    };
+                    versions.iter().find(served)
+                });
+                kind.namespaced && kind.listable && preferred == Some(&gvk.version)
+            })
+            .map(|(gvk, kind)| (gvk.clone(), kind))
+            .collect();
+        lists.sort_by(|(left, _), (right, _)| (&left.group, &left.kind).cmp(&(&right.group, &right.kind)));
+        lists
+    }
+
+    fn add(&mut self, list: APIGroupDiscoveryList) {
+        for group in list.items {
+            let name = group
+                .metadata
+                .and_then(|metadata| metadata.name)
+                .unwrap_or_default();
+            for version in group.versions {
+                let Some(version_name) = version.version else {
+                    continue;
+                };
+                self.versions
+                    .entry(name.clone())
+                    .or_default()
+                    .push(version_name.clone());
+                for resource in version.resources {
+                    let (Some(plural), Some(kind)) =
+                        (resource.resource, resource.response_kind.and_then(|k| k.kind))
+                    else {
+                        continue;
+                    };
+                    let has = |verb: &str| resource.verbs.iter().any(|known| known == verb);
+                    self.kinds.insert(
+                        GroupVersionKind::gvk(&name, &version_name, &kind),
+                        Kind {
+                            plural,
+                            namespaced: resource.scope.as_deref() == Some("Namespaced"),
+                            listable: has("list"),
+                            watchable: has("list") && has("watch"),
+                        },
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The kinds of one cluster, asked for once and shared by all runners of the process. Two requests tell all of them
+/// (aggregated discovery, Kubernetes 1.27 and later).
+pub struct Catalog {
+    access: Access,
+    kinds: watch::Sender<Arc<Kinds>>,
+    /// When the last refresh began; locked while one is under way.
+    refreshed_at: Mutex<Option<Duration>>,
+}
+
+/// Why the kinds of a cluster are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The API server did not tell them.
+    #[error("cannot ask the API server for the kinds that it knows: {0}")]
+    Discover(String),
+}
+
+impl Catalog {
+    /// A catalog that knows nothing yet.
+    #[must_use]
+    pub fn new(access: Access) -> Self {
+        Self {
+            access,
+            kinds: watch::Sender::default(),
+            refreshed_at: Mutex::new(None),
+        }
+    }
+
+    /// Makes sure, ahead of time, that the kinds of a payload are known: a member that may have to start the payload
+    /// does not want to ask then.
+    ///
+    /// # Errors
+    /// The API server did not tell its kinds. A kind that it does not know is no error here.
+    pub async fn prepare(&self, payload: &Payload) -> Result<(), CatalogError> {
+        let kinds = self.kinds();
+        if payload
+            .documents()
+            .iter()
+            .all(|document| kinds.get(&document.key, &document.version).is_some())
+            && !kinds.is_empty()
+        {
+            return Ok(());
+        }
+        self.refresh().await
+    }
+
+    /// The kinds as they were last told.
+    pub(super) fn kinds(&self) -> Arc<Kinds> {
+        self.kinds.borrow().clone()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Arc<Kinds>> {
+        self.kinds.subscribe()
+    }
+
+    /// Asks again. What is known afterwards was told after this call; callers at the same time share one answer.
+    pub(super) async fn refresh(&self) -> Result<(), CatalogError> {
+        let asked_at = boottime();
+        let mut refreshed_at = self.refreshed_at.lock().await;
+        if let Some(last) = *refreshed_at {
+            if last >= asked_at {
+                return Ok(());
+            }
+            tokio::time::sleep((last + REFRESH_INTERVAL).saturating_sub(boottime())).await;
+        }
+        let began_at = boottime();
+        let (core, groups) = tokio::join!(self.discover("/api"), self.discover("/apis"));
+        let mut kinds = Kinds::default();
+        kinds.add(core?);
+        kinds.add(groups?);
+        *refreshed_at = Some(began_at);
+        self.kinds.send_if_modified(|known| {
+            let changed = **known != kinds;
+            if changed {
+                *known = Arc::new(kinds);
+            }
+            changed
+        });
+        Ok(())
+    }
+
+    async fn discover(&self, path: &str) -> Result<APIGroupDiscoveryList, CatalogError> {
+        let call = Call::new(Method::GET, path.to_owned()).with_accept(ACCEPT_AGGREGATED);
+        let answer = self
+            .access
+            .send(call)
+            .await
+            .map_err(|error: RequestError| CatalogError::Discover(error.to_string()))?;
+        serde_json::from_slice(&answer).map_err(|error| {
+            CatalogError::Discover(format!(
+                "it does not offer aggregated discovery, as Kubernetes 1.27 does ({error})"
+            ))
+        })
+    }
+}

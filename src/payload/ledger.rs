@@ -1,0 +1,672 @@
+//! What is wanted, owned, seen and under way, and what is to be done next: the decisions of a runner, without its input
+//! and output.
+//!
+//! Events (orders, answers, watch events, the passing of time) change the ledger; [`Ledger::plan`] then tells the requests
+//! to make. It is level-triggered: each plan follows from the state alone, so a lost or repeated event delays at most.
+
+mod observe;
+mod plan;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use rand::rngs::StdRng;
+use serde_json::{Map, Value};
+
+use super::{
+    catalog::Kinds,
+    decode::{Document, Payload},
+    inventory::{Entry, Inventory},
+    mark::{self, Owner, Stamp},
+    object::ObjectKey,
+    order::{NumberedOrder, Order},
+    project::Projection,
+    rank::Rank,
+    status::ObjectState,
+};
+
+/// What to do next. The runner carries it out and tells the ledger how it went.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Action {
+    /// Save the inventory.
+    Save(Inventory),
+    /// Ask for the kinds that the API server knows.
+    RefreshKinds,
+    /// One step with one object, which is of this version of its API.
+    Step {
+        key: ObjectKey,
+        version: String,
+        step: Step,
+    },
+    /// List what is left of the payload.
+    Sweep(Sweep),
+}
+
+/// One step with one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Read it.
+    Look,
+    /// Create it, if there is none of that name.
+    Create,
+    /// Make the fields that were written by its creation pruneable by later applies.
+    Upgrade { uid: String },
+    /// Server-side apply, if it is unchanged since it was seen.
+    Apply { uid: String, resource_version: String },
+    /// Delete it, if it is unchanged since it was seen; after what it owns, if that may run processes.
+    Delete {
+        uid: String,
+        resource_version: String,
+        foreground: bool,
+    },
+    /// List what a Namespace holds besides what Kubernetes puts there.
+    ListContents,
+    /// List the custom resources of a CustomResourceDefinition.
+    ListCustomResources,
+}
+
+impl Step {
+    /// Whether the step is allowed only while the claim lasts.
+    pub(super) fn needs_claim(&self) -> bool {
+        matches!(self, Self::Create | Self::Upgrade { .. } | Self::Apply { .. })
+    }
+}
+
+/// What a step came to.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Outcome {
+    /// The object as the API server returned it.
+    Object(Value),
+    /// There is no such object (any more).
+    Gone,
+    /// Creation: there is an object of that name already.
+    Exists,
+    /// The object has changed since it was seen.
+    Changed,
+    /// The contents of a Namespace or the custom resources of a kind, a few of them.
+    Contents(Vec<String>),
+    /// The step failed. If it may still take effect, until when it may.
+    Failed {
+        failure: Failure,
+        maybe_until: Option<Duration>,
+    },
+}
+
+/// Why a step failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failure {
+    /// Nothing was done.
+    #[error("this member's claim to lead has ended")]
+    Unclaimed,
+    /// What it needs is not there, such as its Namespace or its kind.
+    #[error("{0}")]
+    Missing(String),
+    /// The API server will not take it as it is.
+    #[error("{0}")]
+    Rejected(String),
+    /// It is not permitted.
+    #[error("{0}: grant this to the controller's ServiceAccount")]
+    Forbidden(String),
+    /// No answer, or none now; perhaps with a time to wait.
+    #[error("{0}")]
+    Unavailable(String, Option<Duration>),
+}
+
+/// The last look for what may be left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sweep {
+    /// The objects that must be gone, with the versions they are listed in.
+    pub(super) objects: BTreeMap<ObjectKey, String>,
+    /// By namespace, the objects whose Pods must be gone.
+    pub(super) owners: BTreeMap<String, Owners>,
+}
+
+/// What may own Pods in one namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Owners {
+    pub(super) uids: BTreeSet<String>,
+    /// Whether there are workloads among them, so that it must be possible to list Pods.
+    pub(super) have_workloads: bool,
+}
+
+/// One kind in one namespace, or in all, as it is watched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct WatchedKind {
+    pub(super) group: String,
+    pub(super) version: String,
+    pub(super) kind: String,
+    pub(super) plural: String,
+    pub(super) namespace: Option<String>,
+}
+
+/// What a sweep found.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Swept {
+    /// These objects bear our mark still.
+    Objects(Vec<ObjectKey>),
+    /// These Pods, or owners of Pods, still exist.
+    Dependents(Vec<ObjectKey>),
+    /// Nothing is left.
+    Clean,
+    /// Not everything could be listed.
+    Failed(Failure),
+}
+
+/// The state of a runner.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    owner: Owner,
+    rng: StdRng,
+    kinds: Arc<Kinds>,
+    number: u64,
+    mode: Mode,
+    items: BTreeMap<ObjectKey, Item>,
+    /// The items in the order of creation.
+    sequence: Vec<ObjectKey>,
+    /// The inventory as it was saved last.
+    saved: Inventory,
+    saved_keys: BTreeSet<ObjectKey>,
+    saving: bool,
+    /// When it is saved next, if it has changed.
+    save_due: Option<Duration>,
+    save_failure: Option<Fault>,
+    refreshing: bool,
+    /// When the kinds may be asked for next, should one not be known.
+    refresh_due: Duration,
+    refresh_attempts: u32,
+    refresh_failure: Option<String>,
+    /// Whether the kinds were told since the newest order.
+    refreshed: bool,
+    superseded: Option<(ObjectKey, u64)>,
+    /// Whether a write waits for a claim.
+    unclaimed: bool,
+    /// Whether a stop has looked for the payload's objects that no inventory lists.
+    searched: bool,
+    repairs: u64,
+}
+
+#[derive(Debug)]
+enum Mode {
+    Held,
+    Running {
+        term: u64,
+        group: String,
+        payload: Arc<Payload>,
+    },
+    Stopping(Stopping),
+}
+
+#[derive(Debug, Default)]
+struct Stopping {
+    sweep: Sweep,
+    state: SweepState,
+    attempts: u32,
+    /// The payload to look for beyond the inventory, until its kinds are known.
+    search: Option<Arc<Payload>>,
+    /// Pods and owners of Pods that are still there.
+    dependents: Vec<ObjectKey>,
+    failure: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum SweepState {
+    #[default]
+    Due,
+    /// To be made again at this time.
+    DueAt(Duration),
+    UnderWay,
+    Clean,
+}
+
+/// One object.
+#[derive(Debug)]
+struct Item {
+    version: String,
+    rank: Rank,
+    place: usize,
+    /// Its index in the payload's documents, while the payload has it.
+    document: Option<usize>,
+    /// Whether it is ours, or may be.
+    owned: bool,
+    /// Whether it is looked for without being listed: a stop's search.
+    suspected: bool,
+    kept: bool,
+    uid: Option<String>,
+    seen: Seen,
+    /// What it looked like, on the fields that we wrote, when it was right.
+    expected: Option<Projection>,
+    /// Whether it was as written when it was seen last.
+    right: bool,
+    /// Whether this order has dealt with it once, well or not: then higher ranks need not wait for it.
+    settled: bool,
+    busy: bool,
+    /// Whether a watch told during a step that it is gone, so that the step's answer may be out of date.
+    doubted: bool,
+    fault: Option<Fault>,
+    due: Duration,
+    /// A creation without an answer may take effect until then.
+    maybe_until: Option<Duration>,
+    repair: Repair,
+    /// Since when it is awaited, until it serves or is gone, and how often it was looked at since.
+    awaited: Option<(Duration, u32)>,
+    /// How often in a row it had changed between a look and the write.
+    conflicts: u32,
+    /// A Namespace or CustomResourceDefinition that was found to hold nothing foreign may be deleted.
+    empty: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fault {
+    state: ObjectState,
+    message: String,
+    attempts: u32,
+}
+
+#[derive(Debug, Default)]
+struct Repair {
+    under_way: bool,
+    /// How many in a row.
+    count: u32,
+    last: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    /// Not looked for yet.
+    Unknown,
+    /// Something is there, or was: it has to be looked at.
+    Unsure,
+    Absent,
+    /// Another MultiCluster's, if named, or nobody's.
+    Foreign(Option<String>),
+    Ours(Live),
+}
+
+/// What is remembered of an object that is ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Live {
+    uid: String,
+    resource_version: String,
+    stamp: Stamp,
+    deleting: bool,
+    finalizers: Vec<String>,
+    /// The policy that its annotation gives for a stop.
+    on_demotion: Option<OnDemotion>,
+    /// Whether fields belong to the creation still, so that an apply could not remove them.
+    needs_upgrade: bool,
+    /// A Namespace that is active, a CustomResourceDefinition that is established; anything else at once.
+    serves: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnDemotion {
+    Delete,
+    Keep,
+}
+
+impl Item {
+    fn new(key: &ObjectKey, version: &str, place: usize) -> Self {
+        Self {
+            version: version.to_owned(),
+            rank: Rank::of(key),
+            place,
+            document: None,
+            owned: false,
+            suspected: false,
+            kept: false,
+            uid: None,
+            seen: Seen::Unknown,
+            expected: None,
+            right: false,
+            settled: false,
+            busy: false,
+            doubted: false,
+            fault: None,
+            due: Duration::ZERO,
+            maybe_until: None,
+            repair: Repair::default(),
+            awaited: None,
+            conflicts: 0,
+            empty: false,
+        }
+    }
+
+    fn live(&self) -> Option<&Live> {
+        match &self.seen {
+            Seen::Ours(live) => Some(live),
+            _ => None,
+        }
+    }
+
+    /// Whether it is where and as the payload wants it.
+    fn in_place(&self, key: &ObjectKey) -> bool {
+        match &self.seen {
+            Seen::Ours(live) => self.right && live.serves && !live.deleting,
+            Seen::Foreign(_) => key.is_shareable(),
+            Seen::Unknown | Seen::Unsure | Seen::Absent => false,
+        }
+    }
+
+    /// Whether a stop or a prune has nothing more to do about it.
+    fn is_removed(&self) -> bool {
+        !self.owned || self.kept
+    }
+}
+
+impl Ledger {
+    pub(super) fn new(owner: Owner, inventory: Inventory, rng: StdRng) -> Self {
+        let mut items = BTreeMap::new();
+        for (place, entry) in inventory.entries.iter().enumerate() {
+            let mut item = Item::new(&entry.key, &entry.version, place);
+            item.owned = true;
+            item.kept = entry.kept;
+            item.uid.clone_from(&entry.uid);
+            items.insert(entry.key.clone(), item);
+        }
+        let mut ledger = Self {
+            owner,
+            rng,
+            kinds: Arc::default(),
+            number: 0,
+            mode: Mode::Held,
+            items,
+            sequence: Vec::new(),
+            saved_keys: inventory.entries.iter().map(|entry| entry.key.clone()).collect(),
+            saved: inventory,
+            saving: false,
+            save_due: None,
+            save_failure: None,
+            refreshing: false,
+            refresh_due: Duration::ZERO,
+            refresh_attempts: 0,
+            refresh_failure: None,
+            refreshed: false,
+            superseded: None,
+            unclaimed: false,
+            searched: false,
+            repairs: 0,
+        };
+        ledger.sort();
+        ledger
+    }
+
+    /// A new order. What is under way is finished first.
+    pub(super) fn order(&mut self, now: Duration, numbered: NumberedOrder) {
+        self.number = numbered.number;
+        (self.superseded, self.unclaimed, self.refreshed) = (None, false, false);
+        self.refresh_due = now;
+        if !matches!(
+            (&self.mode, &numbered.order),
+            (Mode::Running { .. }, Order::Run { .. } | Order::Stop { .. })
+        ) {
+            // Nothing was watched, so nothing that was seen before can be relied on.
+            self.forget_what_was_seen();
+        }
+        for item in self.items.values_mut() {
+            (item.fault, item.due) = (None, now);
+            (item.settled, item.awaited, item.empty) = (false, None, false);
+        }
+        match numbered.order {
+            Order::Hold => {
+                self.mode = Mode::Held;
+            }
+            Order::Run { term, group, payload } => {
+                self.mode = Mode::Running { term, group, payload };
+                self.lay_out(now);
+            }
+            Order::Stop { payload } => {
+                let mut stopping = Stopping::default();
+                if !std::mem::replace(&mut self.searched, true) {
+                    stopping.search = payload;
+                }
+                self.mode = Mode::Stopping(stopping);
+                for item in self.items.values_mut() {
+                    (item.document, item.kept) = (None, false);
+                }
+                self.drop_finished();
+                for key in self.sequence.clone() {
+                    self.expect_gone(&key);
+                }
+            }
+        }
+    }
+
+    /// The kinds of the API server, as they are known now.
+    pub(super) fn kinds(&mut self, now: Duration, kinds: Arc<Kinds>) {
+        if self.kinds == kinds {
+            return;
+        }
+        self.kinds = kinds;
+        for item in self.items.values_mut() {
+            if item
+                .fault
+                .as_ref()
+                .is_some_and(|fault| fault.state == ObjectState::UnknownKind)
+            {
+                (item.fault, item.due) = (None, now);
+            }
+        }
+        self.lay_out(now);
+    }
+
+    /// What is worth watching: the kinds and namespaces of what is owned. Nothing is watched while nothing is run or
+    /// removed.
+    pub(super) fn watches(&self) -> BTreeSet<WatchedKind> {
+        match &self.mode {
+            Mode::Held => return BTreeSet::new(),
+            Mode::Stopping(stopping) if stopping.state == SweepState::Clean => return BTreeSet::new(),
+            Mode::Stopping(_) | Mode::Running { .. } => {}
+        }
+        self.items
+            .iter()
+            .filter(|(_, item)| item.owned && !item.suspected)
+            .filter_map(|(key, item)| {
+                let (version, kind) = self.kinds.resolve(key, &item.version)?;
+                kind.watchable.then(|| WatchedKind {
+                    group: key.group.clone(),
+                    version,
+                    kind: key.kind.clone(),
+                    plural: kind.plural.clone(),
+                    namespace: key.namespace.clone(),
+                })
+            })
+            .collect()
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.mode, Mode::Running { .. })
+    }
+
+    /// Whether a write waits for a claim, so that a change of the claim matters.
+    pub(super) fn waits_for_claim(&self) -> bool {
+        self.unclaimed
+    }
+
+    /// The object to write, with our marks; none if the payload has it no more.
+    pub(super) fn body(&self, key: &ObjectKey) -> Option<Map<String, Value>> {
+        let Mode::Running { term, group, payload } = &self.mode else {
+            return None;
+        };
+        let document = self
+            .items
+            .get(key)?
+            .document
+            .and_then(|index| payload.documents().get(index))?;
+        Some(mark::stamp(document, key, &self.owner, group, *term))
+    }
+
+    /// Makes an item of each document, and keeps the items of what is owned besides.
+    fn lay_out(&mut self, now: Duration) {
+        let Mode::Running { term, group, payload } = &self.mode else {
+            return;
+        };
+        let (term, group, payload) = (*term, group.clone(), payload.clone());
+        let before: BTreeMap<_, _> = self
+            .items
+            .iter_mut()
+            .filter_map(|(key, item)| Some((key.clone(), item.document.take()?)))
+            .collect();
+        for (index, document) in payload.documents().iter().enumerate() {
+            let (key, is_place_known) = self.place(document, &payload);
+            let item = self
+                .items
+                .entry(key.clone())
+                .or_insert_with(|| Item::new(&key, &document.version, index));
+            if item.document.is_some() {
+                // Two documents that differ only in that one gives the namespace that the other is put in.
+                continue;
+            }
+            item.document = Some(index);
+            (item.place, item.kept) = (index, false);
+            item.version.clone_from(&document.version);
+            if is_place_known && !matches!(item.seen, Seen::Foreign(_)) && !item.owned {
+                item.owned = true;
+                self.save_due.get_or_insert(now + SAVE_DELAY);
+            }
+            let stamp = Stamp {
+                group: group.clone(),
+                term,
+                document: document.digest().to_owned(),
+            };
+            if let Seen::Ours(live) = &item.seen
+                && live.stamp != stamp
+            {
+                item.right = false;
+                if live.stamp.document != stamp.document {
+                    item.expected = None;
+                }
+            }
+            if item.in_place(&key) {
+                item.settled = true;
+            }
+        }
+        for key in before.keys() {
+            if let Some(item) = self.items.get_mut(key).filter(|item| item.document.is_none()) {
+                (item.fault, item.due, item.awaited) = (None, now, None);
+            }
+        }
+        self.drop_finished();
+    }
+
+    /// Where a document's object is, and whether that is certain: without its kind, its scope is a guess.
+    fn place(&self, document: &Document, payload: &Payload) -> (ObjectKey, bool) {
+        let namespaced = match self.kinds.get(&document.key, &document.version) {
+            Some(kind) => Some(kind.namespaced),
+            None => scope_in_payload(&document.key, payload),
+        };
+        let namespace = namespaced.unwrap_or(true).then(|| {
+            document
+                .key
+                .namespace
+                .clone()
+                .unwrap_or_else(|| self.owner.namespace.clone())
+        });
+        (
+            ObjectKey {
+                namespace,
+                ..document.key.clone()
+            },
+            namespaced.is_some(),
+        )
+    }
+
+    /// Looks for what the payload's objects would be called, should no inventory list them.
+    fn search(&mut self) {
+        let Mode::Stopping(stopping) = &mut self.mode else {
+            return;
+        };
+        let Some(payload) = stopping.search.take_if(|_| !self.kinds.is_empty()) else {
+            return;
+        };
+        for (index, document) in payload.documents().iter().enumerate() {
+            if self.kinds.get(&document.key, &document.version).is_none() {
+                continue;
+            }
+            let (key, _) = self.place(document, &payload);
+            let item = self
+                .items
+                .entry(key.clone())
+                .or_insert_with(|| Item::new(&key, &document.version, index));
+            if !item.owned {
+                (item.owned, item.suspected) = (true, true);
+            }
+        }
+        self.sort();
+    }
+
+    /// Notes what a sweep must not find any more.
+    fn expect_gone(&mut self, key: &ObjectKey) {
+        let (Mode::Stopping(stopping), Some(item)) = (&mut self.mode, self.items.get(key)) else {
+            return;
+        };
+        if !item.owned || item.suspected {
+            return;
+        }
+        stopping.sweep.objects.insert(key.clone(), item.version.clone());
+        if let (Some(namespace), Some(uid)) = (&key.namespace, &item.uid) {
+            let owners = stopping.sweep.owners.entry(namespace.clone()).or_default();
+            owners.uids.insert(uid.clone());
+            owners.have_workloads |= item.rank.is_workload();
+        }
+    }
+
+    fn forget_what_was_seen(&mut self) {
+        for item in self.items.values_mut() {
+            (item.seen, item.right, item.expected) = (Seen::Unknown, false, None);
+        }
+    }
+
+    /// Drops what is neither wanted nor owned.
+    fn drop_finished(&mut self) {
+        self.items
+            .retain(|_, item| item.document.is_some() || item.owned || item.busy);
+        self.sort();
+    }
+
+    fn sort(&mut self) {
+        let mut sequence: Vec<_> = self
+            .items
+            .iter()
+            .map(|(key, item)| ((item.rank, item.place), key.clone()))
+            .collect();
+        sequence.sort();
+        self.sequence = sequence.into_iter().map(|(_, key)| key).collect();
+    }
+
+    /// The inventory as it should be saved.
+    fn inventory(&self) -> Inventory {
+        let entries = self.sequence.iter().filter_map(|key| {
+            let item = self.items.get(key).filter(|item| item.owned && !item.suspected)?;
+            Some(Entry {
+                key: key.clone(),
+                version: item.version.clone(),
+                uid: item.uid.clone(),
+                kept: item.kept,
+            })
+        });
+        Inventory {
+            entries: entries.collect(),
+        }
+    }
+}
+
+/// What is learned about an owned object after its creation is saved with this delay, many changes at once.
+const SAVE_DELAY: Duration = Duration::from_millis(500);
+
+/// Whether a kind is namespaced, by the CustomResourceDefinition that the payload itself brings.
+fn scope_in_payload(key: &ObjectKey, payload: &Payload) -> Option<bool> {
+    payload.documents().iter().find_map(|document| {
+        let spec = document
+            .key
+            .is_custom_resource_definition()
+            .then(|| document.body().get("spec"))??;
+        (spec["group"] == key.group.as_str() && spec["names"]["kind"] == key.kind.as_str())
+            .then(|| spec["scope"] == "Namespaced")
+    })
+}

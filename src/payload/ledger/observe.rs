@@ -1,0 +1,523 @@
+//! What was seen, answered or failed, written down.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    Failure, Fault, Ledger, Live, Mode, OnDemotion, Outcome, SAVE_DELAY, Seen, Step, SweepState, Swept,
+};
+use crate::payload::{
+    backoff::Backoff,
+    catalog::Kinds,
+    inventory::{Inventory, StoreError},
+    managers,
+    mark::{self, Mark, ON_DEMOTION_ANNOTATION, Stamp},
+    object::ObjectKey,
+    project::{contains, project},
+    status::ObjectState,
+};
+/// The server answers, but not now: soon tried again, and rarely when that goes on.
+const UNAVAILABLE: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+/// What is needed first may come at any moment.
+const MISSING: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
+/// Only a person can change it.
+const REFUSED: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(60));
+/// The object changed between the look and the write, as busy ones do.
+const CONFLICT: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
+/// Between two looks at an object that is awaited, in case its watch is slow.
+const AWAITED: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+/// Between two repairs of an object that somebody else keeps changing.
+const CONTESTED: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
+/// After so many failures a Namespace or CustomResourceDefinition stays, since nobody knows what is in it.
+const LIST_ATTEMPTS: u32 = 6;
+const SAVE: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+const REFRESH: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
+
+/// So many repairs in a row are made at once; then somebody is taken to be working against us.
+pub(super) const REPAIRS_AT_ONCE: u32 = 3;
+/// An object that was left alone for so long is contested no more.
+const REPAIR_MEMORY: Duration = Duration::from_secs(60);
+/// A Namespace or CustomResourceDefinition that does not serve by then holds up the rest no longer.
+const SERVING_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Ledger {
+    /// A step has come to its end.
+    pub(in crate::payload) fn stepped(
+        &mut self,
+        now: Duration,
+        key: &ObjectKey,
+        step: &Step,
+        outcome: Outcome,
+    ) {
+        let Some(item) = self.items.get_mut(key) else {
+            return;
+        };
+        item.busy = false;
+        if !matches!(outcome, Outcome::Changed) {
+            item.conflicts = 0;
+        }
+        if !matches!(
+            (&self.mode, &outcome),
+            (Mode::Running { .. }, _) | (_, Outcome::Failed { .. })
+        ) {
+            item.fault = None;
+        }
+        match outcome {
+            Outcome::Object(object) => {
+                let written = matches!(step, Step::Create | Step::Apply { .. });
+                self.observe(now, key, &object, written);
+            }
+            Outcome::Gone => self.vanished(now, key),
+            Outcome::Exists => item.seen = Seen::Unsure,
+            Outcome::Changed => {
+                item.seen = Seen::Unsure;
+                item.conflicts += 1;
+                if item.conflicts > 1 {
+                    item.due = now + CONFLICT.delay(item.conflicts - 1, &mut self.rng);
+                }
+            }
+            Outcome::Contents(contents) if contents.is_empty() => item.empty = true,
+            Outcome::Contents(contents) => {
+                item.kept = true;
+                let message = format!(
+                    "left in place, since it holds what is not of this payload: {}",
+                    contents.join(", ")
+                );
+                item.fault = Some(Fault {
+                    state: ObjectState::Kept,
+                    message,
+                    attempts: 0,
+                });
+                self.save_due.get_or_insert(now + SAVE_DELAY);
+                self.no_longer_expect_gone(key);
+            }
+            Outcome::Failed { failure, maybe_until } => self.failed(now, key, step, failure, maybe_until),
+        }
+        if let Some(item) = self.items.get_mut(key)
+            && std::mem::take(&mut item.doubted)
+            && item.live().is_some()
+        {
+            item.seen = Seen::Unsure;
+        }
+        self.settle(now, key);
+    }
+
+    /// A watch shows an object of ours as it is now.
+    pub(in crate::payload) fn watched(&mut self, now: Duration, key: &ObjectKey, object: &Value) {
+        if self.items.get(key).is_some_and(|item| item.owned) {
+            self.observe(now, key, object, false);
+            self.settle(now, key);
+        }
+    }
+
+    /// A watch shows that an object of ours is gone, or bears our label no more.
+    pub(in crate::payload) fn unwatched(&mut self, now: Duration, key: &ObjectKey, last: &Value) {
+        let Some(item) = self.items.get_mut(key).filter(|item| item.owned) else {
+            return;
+        };
+        let uid = last["metadata"]["uid"].as_str().unwrap_or_default();
+        match &item.seen {
+            _ if item.busy => {
+                item.doubted = true;
+                return;
+            }
+            Seen::Ours(live) if live.uid != uid => return,
+            Seen::Ours(live) if live.deleting || is_deleting(last) => self.vanished(now, key),
+            // It may be gone, or somebody has taken the label away.
+            Seen::Ours(_) => item.seen = Seen::Unsure,
+            _ => return,
+        }
+        self.settle(now, key);
+    }
+
+    /// A watch has listed all objects of ours of one kind and place; those that it did not list may be gone.
+    pub(in crate::payload) fn listed(&mut self, is_missing: impl Fn(&ObjectKey) -> bool) {
+        for (key, item) in &mut self.items {
+            if !is_missing(key) {
+                continue;
+            }
+            if item.busy {
+                item.doubted = true;
+            } else if item.live().is_some() {
+                item.seen = Seen::Unsure;
+            }
+        }
+    }
+
+    /// The inventory was saved, or not.
+    pub(in crate::payload) fn saved(
+        &mut self,
+        now: Duration,
+        inventory: Inventory,
+        result: Result<(), StoreError>,
+    ) {
+        self.saving = false;
+        match result {
+            Ok(()) => {
+                self.saved_keys = inventory.entries.iter().map(|entry| entry.key.clone()).collect();
+                self.saved = inventory;
+                self.save_failure = None;
+            }
+            Err(error) => {
+                let attempts = self.save_failure.as_ref().map_or(0, |fault| fault.attempts) + 1;
+                self.save_due = Some(now + SAVE.delay(attempts, &mut self.rng));
+                self.save_failure = Some(Fault {
+                    state: ObjectState::Unavailable,
+                    message: error.to_string(),
+                    attempts,
+                });
+            }
+        }
+    }
+
+    /// The API server told its kinds, or not.
+    pub(in crate::payload) fn refreshed(&mut self, now: Duration, result: Result<Arc<Kinds>, String>) {
+        self.refreshing = false;
+        self.refresh_attempts += 1;
+        self.refresh_due = now + REFRESH.delay(self.refresh_attempts, &mut self.rng);
+        match result {
+            Ok(kinds) => {
+                self.refreshed = true;
+                self.refresh_failure = None;
+                self.kinds(now, kinds);
+            }
+            Err(message) => self.refresh_failure = Some(message),
+        }
+    }
+
+    /// A sweep has come to its end.
+    pub(in crate::payload) fn swept(&mut self, now: Duration, swept: Swept) {
+        let Mode::Stopping(stopping) = &mut self.mode else {
+            return;
+        };
+        stopping.attempts += 1;
+        stopping.state = SweepState::DueAt(now + AWAITED.delay(stopping.attempts, &mut self.rng));
+        stopping.dependents.clear();
+        stopping.failure = None;
+        match swept {
+            Swept::Clean => stopping.state = SweepState::Clean,
+            Swept::Dependents(dependents) => stopping.dependents = dependents,
+            Swept::Failed(failure) => stopping.failure = Some(failure.to_string()),
+            Swept::Objects(keys) => {
+                for key in keys {
+                    let version = stopping.sweep.objects.get(&key).cloned().unwrap_or_default();
+                    let item = self
+                        .items
+                        .entry(key.clone())
+                        .or_insert_with(|| super::Item::new(&key, &version, 0));
+                    (item.owned, item.kept, item.seen) = (true, false, Seen::Unsure);
+                    (item.fault, item.awaited, item.due) = (None, None, now);
+                }
+                self.sort();
+            }
+        }
+    }
+
+    fn observe(&mut self, now: Duration, key: &ObjectKey, object: &Value, written: bool) {
+        let stamp_wanted = self.stamp_wanted(key);
+        let Some(item) = self.items.get_mut(key) else {
+            return;
+        };
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let (uid, resource_version) = (text("uid"), text("resourceVersion"));
+        if written {
+            if let Mode::Running { payload, .. } = &self.mode
+                && let Some(document) = item.document.and_then(|index| payload.documents().get(index))
+            {
+                item.expected = Some(project(object, document.body()));
+            }
+            if std::mem::take(&mut item.repair.under_way) {
+                self.repairs += 1;
+            }
+        }
+        if let Seen::Ours(live) = &item.seen
+            && live.uid == uid
+            && is_older(&resource_version, &live.resource_version)
+        {
+            return;
+        }
+        let running = matches!(self.mode, Mode::Running { .. });
+        let stamp = match mark::read(&self.owner, object) {
+            Mark::Ours(stamp) => stamp,
+            // We created it, and somebody has taken our mark away: that is drift like any other.
+            Mark::None if running && item.uid.as_ref() == Some(&uid) => Stamp::default(),
+            foreign => {
+                item.seen = Seen::Foreign(match foreign {
+                    Mark::Others(owner) => Some(owner),
+                    _ => None,
+                });
+                return;
+            }
+        };
+        let mut drifted = false;
+        if let (Mode::Running { payload, term, .. }, Some(wanted)) = (&self.mode, stamp_wanted) {
+            if stamp.group == wanted.group && stamp.term > *term {
+                self.superseded = Some((key.clone(), stamp.term));
+            }
+            if let Some(document) = item.document.and_then(|index| payload.documents().get(index)) {
+                let projection = project(object, document.body());
+                let as_written = match item.expected {
+                    Some(expected) => expected == projection,
+                    None => contains(object, document.body()),
+                };
+                drifted = item.right && !(as_written && stamp == wanted);
+                item.right = as_written && stamp == wanted;
+                if item.right {
+                    item.expected = Some(projection);
+                    item.fault = None;
+                }
+            }
+        }
+        if item.uid.as_ref() != Some(&uid) || item.suspected || !item.owned {
+            (item.uid, item.suspected, item.owned) = (Some(uid.clone()), false, true);
+            self.save_due.get_or_insert(now + SAVE_DELAY);
+        }
+
+        let deleting = is_deleting(object);
+        let serves = serves(key, object);
+        if !deleting && serves {
+            item.awaited = None;
+        } else {
+            let (since, looks) = item.awaited.unwrap_or((now, 0));
+            item.awaited = Some((since, looks + 1));
+            item.due = now + AWAITED.delay(looks + 1, &mut self.rng);
+        }
+        item.seen = Seen::Ours(Live {
+            uid,
+            resource_version,
+            stamp,
+            deleting,
+            finalizers: texts(&object["metadata"]["finalizers"]),
+            on_demotion: on_demotion(object),
+            needs_upgrade: managers::need_upgrade(object),
+            serves,
+        });
+        if !running {
+            self.expect_gone(key);
+        } else if drifted {
+            self.note_drift(now, key);
+        }
+    }
+
+    fn stamp_wanted(&self, key: &ObjectKey) -> Option<Stamp> {
+        let Mode::Running { term, group, payload } = &self.mode else {
+            return None;
+        };
+        let document = self
+            .items
+            .get(key)?
+            .document
+            .and_then(|index| payload.documents().get(index))?;
+        Some(Stamp {
+            group: group.clone(),
+            term: *term,
+            document: document.digest().to_owned(),
+        })
+    }
+
+    fn vanished(&mut self, now: Duration, key: &ObjectKey) {
+        let Some(item) = self.items.get_mut(key) else {
+            return;
+        };
+        let was_right = item.right;
+        (item.seen, item.right, item.expected, item.awaited) = (Seen::Absent, false, None, None);
+        item.due = now;
+        if item.uid.take().is_some() {
+            self.save_due.get_or_insert(now + SAVE_DELAY);
+        }
+        if was_right {
+            self.note_drift(now, key);
+        }
+    }
+
+    /// Somebody else changed or deleted an object that was right: it is repaired, ever later if that goes on.
+    fn note_drift(&mut self, now: Duration, key: &ObjectKey) {
+        let Some(item) = self.items.get_mut(key) else {
+            return;
+        };
+        if !matches!(self.mode, Mode::Running { .. }) || item.repair.under_way || item.document.is_none() {
+            return;
+        }
+        let repair = &mut item.repair;
+        repair.count = if now.saturating_sub(repair.last) < REPAIR_MEMORY {
+            repair.count + 1
+        } else {
+            1
+        };
+        (repair.under_way, repair.last) = (true, now);
+        if let Some(attempts) = repair
+            .count
+            .checked_sub(REPAIRS_AT_ONCE)
+            .filter(|attempts| *attempts > 0)
+        {
+            item.due = now + CONTESTED.delay(attempts, &mut self.rng);
+        }
+    }
+
+    fn failed(
+        &mut self,
+        now: Duration,
+        key: &ObjectKey,
+        step: &Step,
+        failure: Failure,
+        maybe_until: Option<Duration>,
+    ) {
+        if let Failure::Missing(_) = failure {
+            self.doubt_what_is_shared(now, key);
+        }
+        let Some(item) = self.items.get_mut(key) else {
+            return;
+        };
+        if maybe_until.is_some() {
+            (item.maybe_until, item.seen) = (maybe_until, Seen::Unsure);
+        }
+        let (state, backoff, at_least) = match &failure {
+            // Nothing was done; it goes on with the next claim.
+            Failure::Unclaimed => return,
+            Failure::Missing(_) => (ObjectState::Unavailable, MISSING, None),
+            Failure::Rejected(_) => (ObjectState::Rejected, REFUSED, None),
+            Failure::Forbidden(_) => (ObjectState::Forbidden, REFUSED, None),
+            Failure::Unavailable(_, retry_after) => (ObjectState::Unavailable, UNAVAILABLE, *retry_after),
+        };
+        let attempts = item.fault.as_ref().map_or(0, |fault| fault.attempts) + 1;
+        if matches!(step, Step::ListContents | Step::ListCustomResources)
+            && (backoff == REFUSED || attempts > LIST_ATTEMPTS)
+        {
+            item.kept = true;
+            let message = format!(
+                "left in place, since it cannot be told whether it holds what is not ours: {failure}"
+            );
+            item.fault = Some(Fault {
+                state: ObjectState::Kept,
+                message,
+                attempts: 0,
+            });
+            self.save_due.get_or_insert(now + SAVE_DELAY);
+            self.no_longer_expect_gone(key);
+            return;
+        }
+        let delay = backoff.delay(attempts, &mut self.rng);
+        item.due = now + at_least.map_or(delay, |wait| delay.max(wait.min(backoff.max)));
+        item.fault = Some(Fault {
+            state,
+            message: failure.to_string(),
+            attempts,
+        });
+    }
+
+    /// What was found to be there before, and is used, is gone perhaps: it is not watched, so it is asked for again.
+    fn doubt_what_is_shared(&mut self, now: Duration, key: &ObjectKey) {
+        for (shared, item) in &mut self.items {
+            let needed = shared.is_custom_resource_definition()
+                || shared.is_namespace() && Some(&shared.name) == key.namespace.as_ref();
+            if needed && matches!(item.seen, Seen::Foreign(_)) && item.document.is_some() {
+                (item.seen, item.due) = (Seen::Unsure, now);
+            }
+        }
+    }
+
+    /// Decides whether an item has been dealt with, and wakes those that waited for it.
+    fn settle(&mut self, now: Duration, key: &ObjectKey) {
+        let Mode::Running { .. } = self.mode else { return };
+        let Some(item) = self.items.get_mut(key) else {
+            return;
+        };
+        if let (Seen::Foreign(owner), false) = (&item.seen, key.is_shareable()) {
+            let message = match owner {
+                Some(owner) => {
+                    format!("it belongs to the MultiCluster {owner}: remove it from one of the two payloads")
+                }
+                None => {
+                    "it existed before and is not of this payload, so it is neither changed nor deleted: \
+                         delete it or rename one of the two"
+                        .to_owned()
+                }
+            };
+            let attempts = item.fault.as_ref().map_or(0, |fault| fault.attempts) + 1;
+            item.fault = Some(Fault {
+                state: ObjectState::Foreign,
+                message,
+                attempts,
+            });
+            item.due = now + REFUSED.delay(attempts, &mut self.rng);
+        }
+        match &item.seen {
+            Seen::Foreign(_) if std::mem::take(&mut item.owned) => {
+                item.uid = None;
+                self.save_due.get_or_insert(now + SAVE_DELAY);
+            }
+            Seen::Absent if item.document.is_some() && !item.owned => {
+                item.owned = true;
+                self.save_due.get_or_insert(now + SAVE_DELAY);
+            }
+            _ => {}
+        }
+        let tired = item
+            .awaited
+            .is_some_and(|(since, _)| now.saturating_sub(since) > SERVING_PATIENCE);
+        let in_place = item.in_place(key);
+        let newly = in_place && !item.settled;
+        item.settled |= in_place || tired || item.fault.is_some();
+        if newly && key.is_shareable() {
+            (self.refresh_due, self.refresh_attempts) = (now, 0);
+            for (other, waiting) in &mut self.items {
+                let waits = waiting
+                    .fault
+                    .as_ref()
+                    .is_some_and(|fault| fault.state == ObjectState::Unavailable);
+                if waits
+                    && (key.is_custom_resource_definition() || other.namespace.as_ref() == Some(&key.name))
+                {
+                    waiting.due = now;
+                }
+            }
+        }
+    }
+
+    fn no_longer_expect_gone(&mut self, key: &ObjectKey) {
+        if let Mode::Stopping(stopping) = &mut self.mode {
+            stopping.sweep.objects.remove(key);
+        }
+    }
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn is_deleting(object: &Value) -> bool {
+    !object["metadata"]["deletionTimestamp"].is_null()
+}
+
+fn on_demotion(object: &Value) -> Option<OnDemotion> {
+    match object["metadata"]["annotations"][ON_DEMOTION_ANNOTATION].as_str() {
+        Some("Delete") => Some(OnDemotion::Delete),
+        Some("Keep") => Some(OnDemotion::Keep),
+        _ => None,
+    }
+}
+
+fn serves(key: &ObjectKey, object: &Value) -> bool {
+    if key.is_namespace() {
+        return object["status"]["phase"] == "Active";
+    }
+    if key.is_custom_resource_definition() {
+        let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+        return conditions
+            .into_iter()
+            .any(|c| c["type"] == "Established" && c["status"] == "True");
+    }
+    true
+}
+
+/// Resource versions of one object are compared as numbers where they are numbers, as every API server's are that keeps
+/// its objects in etcd; others count as news.
+fn is_older(left: &str, right: &str) -> bool {
+    matches!((left.parse::<u64>(), right.parse::<u64>()), (Ok(left), Ok(right)) if left < right)
+}

@@ -1,0 +1,350 @@
+//! What to do next.
+
+use std::time::Duration;
+
+use super::{Action, Fault, Item, Ledger, Mode, OnDemotion, SAVE_DELAY, Seen, Step, SweepState};
+use crate::payload::{
+    inventory::OBJECTS_MAX,
+    object::ObjectKey,
+    rank::{Rank, Stage},
+    status::ObjectState,
+};
+
+/// How long what runs processes waits for what must go before it. Longer, and a finalizer on an Ingress, say, would keep
+/// a second copy of the application running.
+const WORKLOAD_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The requests to make now, and when to plan again if nothing happens before.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::payload) struct Plan {
+    pub(in crate::payload) actions: Vec<Action>,
+    pub(in crate::payload) again_at: Option<Duration>,
+}
+
+impl Plan {
+    fn wait_until(&mut self, time: Duration) {
+        self.again_at = Some(self.again_at.map_or(time, |earlier| earlier.min(time)));
+    }
+}
+
+/// The next step with one object.
+#[derive(Debug, PartialEq)]
+enum Next {
+    Nothing,
+    WaitUntil(Duration),
+    Step(Step),
+}
+
+impl Ledger {
+    /// Plans up to `slots` requests about objects. `claimed` tells whether a claim allows writes now.
+    pub(in crate::payload) fn plan(&mut self, now: Duration, slots: usize, claimed: bool) -> Plan {
+        let mut plan = Plan::default();
+        let mut slots = slots;
+        self.unclaimed = false;
+        match &self.mode {
+            Mode::Held => {}
+            Mode::Running { .. } => {
+                if self.superseded.is_none() {
+                    let in_place = self.plan_writes(now, &mut slots, claimed, &mut plan);
+                    self.conclude_removals(now, |item| item.document.is_none());
+                    if in_place {
+                        self.plan_removals(now, &mut slots, &mut plan, |item| item.document.is_none());
+                    }
+                }
+            }
+            Mode::Stopping(_) => {
+                self.search();
+                self.conclude_removals(now, |_| true);
+                self.plan_removals(now, &mut slots, &mut plan, |_| true);
+                self.plan_sweep(now, &mut plan);
+            }
+        }
+        self.plan_save(now, &mut plan);
+        plan
+    }
+
+    /// Plans what puts the payload in place, and tells whether all of it is.
+    fn plan_writes(&mut self, now: Duration, slots: &mut usize, claimed: bool, plan: &mut Plan) -> bool {
+        let mut in_place = true;
+        let mut open: Option<Rank> = None;
+        for key in self.sequence.clone() {
+            let Some(item) = self.items.get(&key).filter(|item| item.document.is_some()) else {
+                continue;
+            };
+            in_place &= item.in_place(&key);
+            let is_early = open.is_some_and(|open| item.rank > open);
+            if !item.settled {
+                if is_early {
+                    continue;
+                }
+                open = Some(item.rank);
+            }
+            let step = match next_write(item, &key, now) {
+                Next::Nothing => continue,
+                Next::WaitUntil(time) => {
+                    plan.wait_until(time);
+                    continue;
+                }
+                Next::Step(step) => step,
+            };
+            let Some((version, _)) = self.kinds.resolve(&key, &item.version) else {
+                self.plan_refresh(now, plan);
+                self.note_unknown_kind(&key);
+                continue;
+            };
+            if step.needs_claim() && !claimed {
+                self.unclaimed = true;
+                continue;
+            }
+            if step.needs_claim() && !self.saved_keys.contains(&key) {
+                self.save_due = Some(self.save_failure.as_ref().and(self.save_due).unwrap_or(now));
+                continue;
+            }
+            self.take_step(key, version, step, slots, plan);
+        }
+        in_place
+    }
+
+    fn note_unknown_kind(&mut self, key: &ObjectKey) {
+        let known = self.refreshed || !self.kinds.is_empty();
+        let Some(item) = self.items.get_mut(key) else {
+            return;
+        };
+        item.settled = known;
+        if known {
+            let message = format!(
+                "the API server knows no {} of version {}: install what defines it, or correct `apiVersion` and `kind`",
+                key.group_kind(),
+                item.version
+            );
+            item.fault = Some(Fault {
+                state: ObjectState::UnknownKind,
+                message,
+                attempts: 0,
+            });
+        }
+    }
+
+    fn take_step(&mut self, key: ObjectKey, version: String, step: Step, slots: &mut usize, plan: &mut Plan) {
+        let Some(left) = slots.checked_sub(1) else { return };
+        *slots = left;
+        if let Some(item) = self.items.get_mut(&key) {
+            item.busy = true;
+        }
+        plan.actions.push(Action::Step { key, version, step });
+    }
+
+    fn plan_refresh(&mut self, now: Duration, plan: &mut Plan) {
+        if self.refreshing {
+            return;
+        }
+        if now < self.refresh_due {
+            return plan.wait_until(self.refresh_due);
+        }
+        self.refreshing = true;
+        plan.actions.push(Action::RefreshKinds);
+    }
+
+    /// Draws the conclusions from what was seen of the objects that are to go: which are gone, which are not ours (any
+    /// more), which stay.
+    fn conclude_removals(&mut self, now: Duration, is_to_go: impl Fn(&Item) -> bool) {
+        let mut changed = false;
+        for (key, item) in &mut self.items {
+            if item.busy || item.is_removed() || !is_to_go(item) {
+                continue;
+            }
+            item.maybe_until = item.maybe_until.filter(|until| {
+                if now >= *until {
+                    item.seen = Seen::Unsure;
+                }
+                now < *until
+            });
+            if self.refreshed && self.kinds.lacks(key, &item.version) {
+                // With its kind, every object of it is gone.
+                (item.seen, item.maybe_until) = (Seen::Absent, None);
+            }
+            match &item.seen {
+                Seen::Unknown | Seen::Unsure => continue,
+                Seen::Absent if item.maybe_until.is_some() => continue,
+                Seen::Absent => item.owned = false,
+                Seen::Foreign(_) => {
+                    item.owned = false;
+                    if !item.suspected {
+                        let message = "left alone: it bears our mark no more".to_owned();
+                        item.fault = Some(Fault {
+                            state: ObjectState::Released,
+                            message,
+                            attempts: 0,
+                        });
+                    }
+                }
+                Seen::Ours(live) => {
+                    let keep = match live.on_demotion {
+                        Some(policy) => policy == OnDemotion::Keep,
+                        None => key.is_persistent_volume_claim(),
+                    };
+                    if !keep {
+                        continue;
+                    }
+                    item.kept = true;
+                    if let Mode::Stopping(stopping) = &mut self.mode {
+                        stopping.sweep.objects.remove(key);
+                        if let (Some(namespace), Some(uid)) = (&key.namespace, &item.uid)
+                            && let Some(owners) = stopping.sweep.owners.get_mut(namespace)
+                        {
+                            owners.uids.remove(uid);
+                        }
+                    }
+                }
+            }
+            changed = true;
+        }
+        if changed {
+            self.save_due.get_or_insert(now + SAVE_DELAY);
+            let running = matches!(self.mode, Mode::Running { .. });
+            // What was released is shown until the next order; what is gone is not.
+            self.items.retain(|_, item| {
+                item.owned
+                    || item.busy
+                    || item.document.is_some()
+                    || (running || !item.suspected) && item.fault.is_some()
+            });
+            self.sort();
+        }
+    }
+
+    fn plan_removals(
+        &mut self,
+        now: Duration,
+        slots: &mut usize,
+        plan: &mut Plan,
+        is_to_go: impl Fn(&Item) -> bool,
+    ) {
+        // The stage of what is still to go, and whether workloads wait for it no longer.
+        let mut open: Option<(Stage, bool)> = None;
+        for key in self.sequence.clone().into_iter().rev() {
+            let Some(item) = self
+                .items
+                .get(&key)
+                .filter(|item| is_to_go(item) && !item.is_removed())
+            else {
+                continue;
+            };
+            let stage = item.rank.stage();
+            if let Some((open, is_passable)) = open
+                && stage < open
+                && !(is_passable && stage >= Stage::Configuration)
+            {
+                break;
+            }
+            let waited = item
+                .awaited
+                .map_or(Duration::ZERO, |(since, _)| now.saturating_sub(since));
+            let is_passable = stage == Stage::Extensions && waited > WORKLOAD_PATIENCE;
+            open = Some((stage, is_passable && open.is_none_or(|(_, before)| before)));
+            let step = match next_removal(item, &key, now) {
+                Next::Nothing => continue,
+                Next::WaitUntil(time) => {
+                    plan.wait_until(time);
+                    continue;
+                }
+                Next::Step(step) => step,
+            };
+            match self.kinds.resolve(&key, &item.version) {
+                Some((version, _)) => self.take_step(key, version, step, slots, plan),
+                None => self.plan_refresh(now, plan),
+            }
+        }
+        if matches!(&self.mode, Mode::Stopping(stopping) if stopping.search.is_some()) {
+            self.plan_refresh(now, plan);
+        }
+    }
+
+    fn plan_sweep(&mut self, now: Duration, plan: &mut Plan) {
+        let is_busy = self.items.values().any(|item| item.busy || !item.is_removed());
+        let Mode::Stopping(stopping) = &mut self.mode else {
+            return;
+        };
+        if is_busy || stopping.search.is_some() {
+            return;
+        }
+        match stopping.state {
+            SweepState::UnderWay | SweepState::Clean => {}
+            SweepState::DueAt(time) if now < time => plan.wait_until(time),
+            SweepState::Due if stopping.sweep.objects.is_empty() => stopping.state = SweepState::Clean,
+            SweepState::Due | SweepState::DueAt(_) => {
+                stopping.state = SweepState::UnderWay;
+                plan.actions.push(Action::Sweep(stopping.sweep.clone()));
+            }
+        }
+    }
+
+    fn plan_save(&mut self, now: Duration, plan: &mut Plan) {
+        let Some(due) = self.save_due.filter(|_| !self.saving) else {
+            return;
+        };
+        if now < due {
+            return plan.wait_until(due);
+        }
+        self.save_due = None;
+        let inventory = self.inventory();
+        if inventory != self.saved && inventory.entries.len() <= OBJECTS_MAX {
+            self.saving = true;
+            plan.actions.push(Action::Save(inventory));
+        }
+    }
+}
+
+fn next_write(item: &Item, key: &ObjectKey, now: Duration) -> Next {
+    if item.busy {
+        return Next::Nothing;
+    }
+    let step = match &item.seen {
+        // What was created before is looked at; what was not is created at once, which fails if it exists.
+        Seen::Unknown if item.uid.is_some() => Step::Look,
+        Seen::Unknown | Seen::Absent => Step::Create,
+        Seen::Unsure => Step::Look,
+        Seen::Foreign(_) if key.is_shareable() => return Next::Nothing,
+        Seen::Foreign(_) => Step::Look,
+        Seen::Ours(live) if live.deleting => Step::Look,
+        Seen::Ours(live) if !item.right && live.needs_upgrade => Step::Upgrade {
+            uid: live.uid.clone(),
+        },
+        Seen::Ours(live) if !item.right => Step::Apply {
+            uid: live.uid.clone(),
+            resource_version: live.resource_version.clone(),
+        },
+        Seen::Ours(live) if !live.serves => Step::Look,
+        Seen::Ours(_) => return Next::Nothing,
+    };
+    if now < item.due {
+        Next::WaitUntil(item.due)
+    } else {
+        Next::Step(step)
+    }
+}
+
+fn next_removal(item: &Item, key: &ObjectKey, now: Duration) -> Next {
+    if item.busy {
+        return Next::Nothing;
+    }
+    let step = match &item.seen {
+        Seen::Unknown | Seen::Unsure => Step::Look,
+        Seen::Ours(live) if live.deleting => Step::Look,
+        Seen::Ours(_) if key.is_namespace() && !item.empty => Step::ListContents,
+        Seen::Ours(_) if key.is_custom_resource_definition() && !item.empty => Step::ListCustomResources,
+        Seen::Ours(live) => Step::Delete {
+            uid: live.uid.clone(),
+            resource_version: live.resource_version.clone(),
+            foreground: item.rank.may_own_processes(),
+        },
+        // A creation without an answer may still take effect.
+        Seen::Absent => return item.maybe_until.map_or(Next::Nothing, Next::WaitUntil),
+        Seen::Foreign(_) => return Next::Nothing,
+    };
+    if now < item.due {
+        Next::WaitUntil(item.due)
+    } else {
+        Next::Step(step)
+    }
+}

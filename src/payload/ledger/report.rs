@@ -1,0 +1,238 @@
+//! How far things are, in words.
+
+use std::time::Duration;
+
+use super::{Item, Ledger, Mode, Seen, SweepState, observe::REPAIRS_AT_ONCE};
+use crate::payload::{
+    inventory::OBJECTS_MAX,
+    object::ObjectKey,
+    status::{ObjectState, ObjectStatus, Phase, Status},
+};
+
+/// An object that is not gone by then is reported as stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+/// A removal that failed so often in a row is reported as stuck: some half a second.
+const FAILURES_TO_STUCK: u32 = 3;
+
+impl Ledger {
+    /// The state to publish.
+    pub(in crate::payload) fn status(&self, now: Duration) -> Status {
+        let mut objects = self.object_statuses(now);
+        if let Mode::Stopping(stopping) = &self.mode {
+            objects.extend(stopping.dependents.iter().map(|key| ObjectStatus {
+                key: key.clone(),
+                version: String::new(),
+                document: None,
+                state: ObjectState::Deleting,
+                message: "it belongs to a workload that was deleted, and has not ended yet".to_owned(),
+            }));
+        }
+        Status {
+            order: self.number,
+            phase: self.phase(&objects),
+            objects,
+            repairs: self.repairs,
+        }
+    }
+
+    fn phase(&self, objects: &[ObjectStatus]) -> Phase {
+        let any = |states: &[ObjectState]| objects.iter().any(|object| states.contains(&object.state));
+        match &self.mode {
+            Mode::Held => Phase::Held,
+            Mode::Stopping(stopping) if stopping.state == SweepState::Clean => Phase::Stopped,
+            Mode::Stopping(stopping) => match &stopping.failure {
+                None if !any(&[ObjectState::Stuck, ObjectState::Forbidden, ObjectState::Rejected]) => {
+                    Phase::Stopping
+                }
+                _ => Phase::CannotStop {
+                    reason: self.stop_obstacle(objects),
+                },
+            },
+            Mode::Running { .. } => {
+                if let Some((object, term)) = self.superseded.clone() {
+                    return Phase::Superseded { object, term };
+                }
+                let listed = self
+                    .items
+                    .values()
+                    .filter(|item| item.owned && !item.suspected)
+                    .count();
+                if listed > OBJECTS_MAX {
+                    return Phase::TooLarge { objects: listed };
+                }
+                if let Some(failure) = &self.save_failure {
+                    return Phase::InventoryUnsaved {
+                        reason: failure.message.clone(),
+                    };
+                }
+                let is_fine = |state: ObjectState| {
+                    matches!(
+                        state,
+                        ObjectState::Applied | ObjectState::Used | ObjectState::Kept | ObjectState::Released
+                    )
+                };
+                if objects.iter().all(|object| is_fine(object.state)) {
+                    Phase::Applied
+                } else if self.unclaimed {
+                    Phase::Unclaimed
+                } else if any(&[ObjectState::Pending, ObjectState::Establishing]) {
+                    Phase::Applying
+                } else {
+                    Phase::Incomplete
+                }
+            }
+        }
+    }
+
+    fn stop_obstacle(&self, objects: &[ObjectStatus]) -> String {
+        let stuck = objects.iter().find(|object| {
+            matches!(
+                object.state,
+                ObjectState::Stuck | ObjectState::Forbidden | ObjectState::Rejected
+            )
+        });
+        match (&self.mode, stuck) {
+            (_, Some(object)) => format!("{}: {}", object.key, object.message),
+            (Mode::Stopping(stopping), None) => {
+                format!(
+                    "cannot list what may be left: {}",
+                    stopping.failure.as_deref().unwrap_or_default()
+                )
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn object_statuses(&self, now: Duration) -> Vec<ObjectStatus> {
+        let mut wanted = Vec::new();
+        let mut others = Vec::new();
+        for key in &self.sequence {
+            let Some(item) = self.items.get(key).filter(|item| !item.suspected) else {
+                continue;
+            };
+            let (state, message) = self.object_state(key, item, now);
+            let status = ObjectStatus {
+                key: key.clone(),
+                version: item.version.clone(),
+                document: None,
+                state,
+                message,
+            };
+            match item.document {
+                Some(index) => wanted.push((index, status)),
+                None => others.push(status),
+            }
+        }
+        if let Mode::Running { payload, .. } = &self.mode {
+            let mut first = vec![false; payload.documents().len()];
+            for (index, status) in &mut wanted {
+                first[*index] = true;
+                status.document = Some(payload.documents()[*index].number);
+            }
+            for (index, document) in payload
+                .documents()
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| !first[*index])
+            {
+                let status = ObjectStatus {
+                    key: document.key.clone(),
+                    version: document.version.clone(),
+                    document: Some(document.number),
+                    state: ObjectState::Rejected,
+                    message: format!(
+                        "another document is the same object, since objects without a namespace go to {}: remove one",
+                        self.owner.namespace
+                    ),
+                };
+                wanted.push((index, status));
+            }
+        }
+        wanted.sort_by_key(|(index, _)| *index);
+        wanted
+            .into_iter()
+            .map(|(_, status)| status)
+            .chain(others)
+            .collect()
+    }
+
+    fn object_state(&self, key: &ObjectKey, item: &Item, now: Duration) -> (ObjectState, String) {
+        let calm = |state| (state, String::new());
+        if item.kept {
+            let message = match &item.fault {
+                Some(fault) => fault.message.clone(),
+                None => "left in place by policy; it is taken up again when this cluster leads".to_owned(),
+            };
+            return (ObjectState::Kept, message);
+        }
+        let running = matches!(self.mode, Mode::Running { .. });
+        if let Some(fault) = &item.fault {
+            let is_stuck =
+                !running && fault.state == ObjectState::Unavailable && fault.attempts >= FAILURES_TO_STUCK;
+            return (
+                if is_stuck { ObjectState::Stuck } else { fault.state },
+                fault.message.clone(),
+            );
+        }
+        let awaited_long = item
+            .awaited
+            .filter(|(since, _)| now.saturating_sub(*since) >= STUCK_AFTER);
+        match &item.seen {
+            _ if running && item.document.is_none() => match &item.seen {
+                Seen::Ours(live) if live.deleting => removal_state(&live.finalizers, awaited_long.is_some()),
+                _ => (
+                    ObjectState::Pruning,
+                    "removed once the payload is in place".to_owned(),
+                ),
+            },
+            Seen::Ours(live) if !running && live.deleting => {
+                removal_state(&live.finalizers, awaited_long.is_some())
+            }
+            _ if !running => calm(if matches!(self.mode, Mode::Held) {
+                ObjectState::Pending
+            } else {
+                ObjectState::Deleting
+            }),
+            Seen::Ours(live) if live.deleting => (
+                ObjectState::Terminating,
+                "somebody deleted it; it is created again when it is gone".to_owned(),
+            ),
+            Seen::Ours(live) if item.right && !live.serves => {
+                let message = if awaited_long.is_some() {
+                    "it does not become ready to use; see its conditions"
+                } else {
+                    ""
+                };
+                (ObjectState::Establishing, message.to_owned())
+            }
+            Seen::Ours(_) if item.right => calm(ObjectState::Applied),
+            Seen::Foreign(_) if key.is_shareable() => calm(ObjectState::Used),
+            _ if item.repair.count > REPAIRS_AT_ONCE && item.repair.under_way => (
+                ObjectState::Contested,
+                format!(
+                    "somebody keeps changing it ({} times in a row); remove the fields that are theirs from the payload",
+                    item.repair.count
+                ),
+            ),
+            _ => calm(ObjectState::Pending),
+        }
+    }
+}
+
+fn removal_state(finalizers: &[String], is_stuck: bool) -> (ObjectState, String) {
+    if !is_stuck {
+        return (ObjectState::Deleting, String::new());
+    }
+    let message = match finalizers {
+        [] => "it was asked to end and has not yet; see its Pods and their grace periods".to_owned(),
+        [only] if only == "foregroundDeletion" => {
+            "it waits for what it owns to end; see its Pods and their grace periods".to_owned()
+        }
+        _ => format!(
+            "its finalizers keep it: {}; see the controllers that they belong to",
+            finalizers.join(", ")
+        ),
+    };
+    (ObjectState::Stuck, message)
+}

@@ -1,0 +1,115 @@
+//! Who owns which field of an object.
+//!
+//! A creation must fail if the object exists, which a server-side apply cannot do; so objects are created by POST, and the
+//! API server notes their fields as *updated* by our field manager. A later apply by the same manager would own them a
+//! second time and could never remove one. So before its first apply an object's note is changed from `Update` to `Apply`,
+//! as client-go's `csaupgrade` does.
+
+use serde_json::{Map, Value, json};
+
+/// The field manager of all our writes.
+pub(super) const FIELD_MANAGER: &str = "flagship";
+
+fn is_ours(entry: &Value, operation: &str) -> bool {
+    entry["manager"] == FIELD_MANAGER
+        && entry["operation"] == operation
+        && entry["subresource"].as_str().is_none_or(str::is_empty)
+}
+
+/// Whether fields of the object are noted as updated by us.
+pub(super) fn need_upgrade(object: &Value) -> bool {
+    let entries = object["metadata"]["managedFields"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    entries.into_iter().any(|entry| is_ours(entry, "Update"))
+}
+
+/// The JSON patch that notes them as applied instead. It holds for the object as it is here only, by its UID and resource
+/// version.
+pub(super) fn upgrade_patch(object: &Value) -> Value {
+    let metadata = &object["metadata"];
+    let entries = metadata["managedFields"].as_array().cloned().unwrap_or_default();
+    let (ours, mut others): (Vec<_>, Vec<_>) = entries
+        .into_iter()
+        .partition(|entry| is_ours(entry, "Update") || is_ours(entry, "Apply"));
+    let mut fields = Map::new();
+    let mut applied = ours.last().cloned().unwrap_or_default();
+    for entry in &ours {
+        if let Value::Object(owned) = &entry["fieldsV1"] {
+            merge(&mut fields, owned);
+        }
+    }
+    applied["operation"] = "Apply".into();
+    applied["fieldsV1"] = fields.into();
+    others.push(applied);
+    json!([
+        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+        {"op": "replace", "path": "/metadata/managedFields", "value": others},
+    ])
+}
+
+fn merge(into: &mut Map<String, Value>, from: &Map<String, Value>) {
+    for (field, value) in from {
+        match (into.get_mut(field), value) {
+            (Some(Value::Object(known)), Value::Object(more)) => merge(known, more),
+            _ => {
+                into.insert(field.clone(), value.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )]
+
+    use super::*;
+
+    fn object(entries: Value) -> Value {
+        json!({"metadata": {"uid": "u", "resourceVersion": "5", "managedFields": entries}})
+    }
+
+    #[test]
+    fn only_our_own_updates_need_an_upgrade() {
+        assert!(need_upgrade(&object(
+            json!([{"manager": "flagship", "operation": "Update"}])
+        )));
+        for other in [
+            json!({"manager": "flagship", "operation": "Apply"}),
+            json!({"manager": "kubectl", "operation": "Update"}),
+            json!({"manager": "flagship", "operation": "Update", "subresource": "status"}),
+        ] {
+            assert!(!need_upgrade(&object(json!([other]))), "{other}");
+        }
+        assert!(!need_upgrade(&json!({"metadata": {}})));
+    }
+
+    #[test]
+    fn updates_and_applies_of_ours_become_one_apply() {
+        let other = json!({"manager": "kcm", "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": {}}});
+        let patch = upgrade_patch(&object(json!([
+            {"manager": "flagship", "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:data": {"f:a": {}}}},
+            other,
+            {"manager": "flagship", "operation": "Update", "apiVersion": "v1", "fieldsV1": {"f:data": {"f:b": {}}, "f:x": {}}},
+        ])));
+        assert_eq!(
+            patch,
+            json!([
+                {"op": "test", "path": "/metadata/uid", "value": "u"},
+                {"op": "replace", "path": "/metadata/resourceVersion", "value": "5"},
+                {"op": "replace", "path": "/metadata/managedFields", "value": [
+                    other,
+                    {"manager": "flagship", "operation": "Apply", "apiVersion": "v1",
+                     "fieldsV1": {"f:data": {"f:a": {}, "f:b": {}}, "f:x": {}}},
+                ]},
+            ])
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! What the leader runs.
+
+mod access;
+mod backoff;
+mod catalog;
+mod claim;
+mod decode;
+mod inventory;
+mod ledger;
+mod managers;
+mod mark;
+mod object;
+mod order;
+mod project;
+mod rank;
+mod remains;
+mod runner;
+mod status;
+mod watches;
+mod write;
+
+pub use access::{Access, AccessError};
+pub use catalog::{Catalog, CatalogError};
+pub use decode::{DecodeError, Document, Payload, TEXT_BYTES_MAX};
+pub use inventory::{Entry, Inventory, InventoryStore, OBJECTS_MAX, StoreError};
+pub use mark::{
+    DOCUMENT_ANNOTATION, GROUP_ANNOTATION, MULTICLUSTER_ANNOTATION, ON_DEMOTION_ANNOTATION, Owner,
+    PAYLOAD_LABEL, TERM_ANNOTATION,
+};
+pub use object::ObjectKey;
+pub use order::{Claim, NumberedOrder, Order};
+pub use runner::Runner;
+pub use status::{ObjectState, ObjectStatus, Phase, Status};

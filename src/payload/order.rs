@@ -1,0 +1,46 @@
+//! What the election orders.
+
+use std::{sync::Arc, time::Duration};
+
+use super::decode::Payload;
+
+/// The right to create and update, as granted by the election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The term that it was granted for.
+    pub term: u64,
+    /// When it ends, on the clock of [`crate::clock::boottime`].
+    pub until: Duration,
+}
+
+/// An order with its number: a status tells which one it answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberedOrder {
+    /// Grows with each order.
+    pub number: u64,
+    /// The order.
+    pub order: Order,
+}
+
+/// What to do with the payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Touch nothing, watch nothing. For a member that does not know yet, and for one whose payload cannot be
+    /// decoded: its objects stay as they are.
+    Hold,
+    /// Put the payload in place and keep it as written, writing only while a claim of this term lasts.
+    Run {
+        /// The election's term, stamped on every object.
+        term: u64,
+        /// The group's id, stamped likewise: terms of different groups cannot be compared.
+        group: String,
+        /// The payload.
+        payload: Arc<Payload>,
+    },
+    /// Remove everything that is ours, and say so when it is gone. Needs no claim.
+    Stop {
+        /// What this member would run, if that is known. On a runner's first stop these objects are looked for as
+        /// well, so that an inventory that was lost with the status leaves no second copy behind.
+        payload: Option<Arc<Payload>>,
+    },
+}

@@ -1,0 +1,345 @@
+//! Looks for what is left: in a Namespace or of a kind before it is deleted, and of the whole payload at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use hyper::Method;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    access::{Call, REQUESTS_MAX, RequestError},
+    catalog::Kinds,
+    ledger::{Failure, Outcome, Owners, Sweep, Swept},
+    mark::{self, Mark, Owner},
+    object::ObjectKey,
+    write::{Place, Writer, collection_path, failed},
+};
+
+const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+/// So many objects are asked for at once.
+const PAGE: usize = 500;
+
+/// So many foreign objects are named; one is enough to know.
+const NAMED_MAX: usize = 5;
+
+#[derive(Deserialize)]
+struct Page {
+    /// An empty list of metadata comes as null.
+    items: Option<Vec<Value>>,
+    #[serde(default)]
+    metadata: PageMetadata,
+}
+
+#[derive(Default, Deserialize)]
+struct PageMetadata {
+    #[serde(default, rename = "continue")]
+    next: String,
+}
+
+impl Writer {
+    /// Lists objects by their metadata. A collection that does not exist has none.
+    async fn list(&self, path: &str, selector: Option<&str>) -> Result<Vec<Value>, RequestError> {
+        let (mut items, mut next) = (Vec::new(), String::new());
+        loop {
+            let mut call = Call::new(Method::GET, path.to_owned())
+                .with_accept(METADATA_LIST)
+                .with_query("limit", &PAGE.to_string());
+            if let Some(selector) = selector {
+                call = call.with_query("labelSelector", selector);
+            }
+            if !next.is_empty() {
+                call = call.with_query("continue", &next);
+            }
+            let page: Page = match self.access.send(call).await {
+                Ok(answer) => serde_json::from_slice(&answer).map_err(|error| {
+                    RequestError::unanswered(&format!("its list cannot be read: {error}"), None)
+                })?,
+                Err(error) if error.code() == Some(404) => return Ok(items),
+                Err(error) => return Err(error),
+            };
+            items.extend(page.items.into_iter().flatten());
+            if page.metadata.next.is_empty() {
+                return Ok(items);
+            }
+            next = page.metadata.next;
+        }
+    }
+
+    /// What a Namespace holds besides what Kubernetes itself puts there.
+    pub(super) async fn list_contents(&self, kinds: &Kinds, namespace: &str) -> Outcome {
+        let lists: Vec<(String, String)> = kinds
+            .namespaced_lists()
+            .into_iter()
+            .filter(|(gvk, _)| !is_by_the_way(&gvk.group, &gvk.kind))
+            .map(|(gvk, kind)| {
+                let path = collection_path(&gvk.group, &gvk.version, &kind.plural, Some(namespace));
+                (gvk.kind, path)
+            })
+            .collect();
+        let lists = lists.into_iter().map(|(kind, path)| async move {
+            let items = self.list(&path, None).await?;
+            Ok::<_, RequestError>(
+                items
+                    .into_iter()
+                    .map(|item| (kind.clone(), item))
+                    .collect::<Vec<_>>(),
+            )
+        });
+        let found: Vec<_> = match stream::iter(lists)
+            .buffer_unordered(REQUESTS_MAX)
+            .try_concat()
+            .await
+        {
+            Ok(found) => found,
+            Err(error) => return failed(error.into()),
+        };
+        let (mut ending, mut foreign) = (Vec::new(), Vec::new());
+        for (kind, item) in found {
+            let name = item["metadata"]["name"].as_str().unwrap_or_default();
+            let is_furniture = matches!(
+                (kind.as_str(), name),
+                ("ServiceAccount", "default") | ("ConfigMap", "kube-root-ca.crt")
+            );
+            if is_furniture {
+                continue;
+            }
+            let is_ending = !item["metadata"]["deletionTimestamp"].is_null();
+            if is_ending { &mut ending } else { &mut foreign }.push(format!("{kind} {name}"));
+        }
+        foreign.sort();
+        foreign.truncate(NAMED_MAX);
+        if foreign.is_empty() && !ending.is_empty() {
+            let message = format!("it holds what is still being deleted: {}", ending.join(", "));
+            return failed(Failure::Unavailable(message, None));
+        }
+        Outcome::Contents(foreign)
+    }
+
+    /// The custom resources that a CustomResourceDefinition has.
+    pub(super) async fn list_custom_resources(&self, definition: &Place) -> Outcome {
+        let definition: Value = match self
+            .access
+            .send(Call::new(Method::GET, definition.object.clone()))
+            .await
+        {
+            Ok(answer) => serde_json::from_slice(&answer).unwrap_or_default(),
+            Err(error) if error.code() == Some(404) => return Outcome::Gone,
+            Err(error) => return failed(error.into()),
+        };
+        let spec = &definition["spec"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
+        let versions = spec["versions"].as_array().into_iter().flatten();
+        let Some(version) = versions.into_iter().find(|version| version["served"] == true) else {
+            return failed(Failure::Rejected(
+                "none of its versions is served, so its objects cannot be listed".to_owned(),
+            ));
+        };
+        let path = collection_path(&group, &text(&version["name"]), &plural, None);
+        match self.list(&path, None).await {
+            Ok(items) => {
+                let name = |item: &Value| match item["metadata"]["namespace"].as_str() {
+                    Some(namespace) => format!("{plural} {namespace}/{}", text(&item["metadata"]["name"])),
+                    None => format!("{plural} {}", text(&item["metadata"]["name"])),
+                };
+                Outcome::Contents(items.iter().take(NAMED_MAX).map(name).collect())
+            }
+            Err(error) => failed(error.into()),
+        }
+    }
+
+    /// Lists once more all kinds that the payload had, and the Pods of its workloads.
+    pub(super) async fn sweep(&self, kinds: &Kinds, owner: &Owner, sweep: &Sweep) -> Swept {
+        match tokio::try_join!(self.marked(kinds, owner, sweep), self.dependents(sweep)) {
+            Ok((objects, _)) if !objects.is_empty() => Swept::Objects(objects),
+            Ok((_, dependents)) if !dependents.is_empty() => Swept::Dependents(dependents),
+            Ok(_) => Swept::Clean,
+            Err(error) => Swept::Failed(error.into()),
+        }
+    }
+
+    async fn marked(
+        &self,
+        kinds: &Kinds,
+        owner: &Owner,
+        sweep: &Sweep,
+    ) -> Result<Vec<ObjectKey>, RequestError> {
+        let mut places = BTreeMap::new();
+        for (key, version) in &sweep.objects {
+            if let Some((version, kind)) = kinds.resolve(key, version) {
+                let path = collection_path(&key.group, &version, &kind.plural, key.namespace.as_deref());
+                places.entry(path).or_insert_with(|| key.clone());
+            }
+        }
+        let selector = owner.selector();
+        let lists = places.into_iter().map(|(path, like)| {
+            let selector = &selector;
+            async move {
+                let items = self.list(&path, Some(selector)).await?;
+                let ours = items
+                    .into_iter()
+                    .filter(|item| matches!(mark::read(owner, item), Mark::Ours(_)));
+                let key = |item: Value| ObjectKey {
+                    name: item["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
+                    ..like.clone()
+                };
+                Ok::<Vec<_>, RequestError>(
+                    ours.map(key)
+                        .filter(|key| sweep.objects.contains_key(key))
+                        .collect(),
+                )
+            }
+        });
+        stream::iter(lists)
+            .buffer_unordered(REQUESTS_MAX)
+            .try_concat()
+            .await
+    }
+
+    /// The Pods of what was removed, and the ReplicaSets and Jobs through which workloads own them, that still exist.
+    async fn dependents(&self, sweep: &Sweep) -> Result<Vec<ObjectKey>, RequestError> {
+        let mut left = Vec::new();
+        for (namespace, Owners { uids, have_workloads }) in &sweep.owners {
+            if uids.is_empty() {
+                continue;
+            }
+            let list = |group: &str, plural: &str| {
+                let path = collection_path(group, "v1", plural, Some(namespace));
+                async move { self.list(&path, None).await }
+            };
+            // Pods first: what appears between two lists then only makes it wait once more.
+            let pods = match list("", "pods").await {
+                Err(error) if error.code() == Some(403) && !have_workloads => continue,
+                pods => pods?,
+            };
+            let (replica_sets, jobs) = match have_workloads {
+                true => tokio::try_join!(list("apps", "replicasets"), list("batch", "jobs"))?,
+                false => (Vec::new(), Vec::new()),
+            };
+            let key = |(group, kind, item): (&str, &str, &Value)| ObjectKey {
+                group: group.to_owned(),
+                kind: kind.to_owned(),
+                namespace: Some(namespace.clone()),
+                name: item["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
+            };
+            left.extend(
+                still_there(uids, *have_workloads, &pods, &replica_sets, &jobs)
+                    .into_iter()
+                    .map(key),
+            );
+        }
+        Ok(left)
+    }
+}
+
+/// Of these objects, those that are owned by one of `uids`, directly or through a ReplicaSet or Job. If there were
+/// workloads, a Pod whose ReplicaSet or Job is gone counts as well: it is about to be collected, and whose it was can no
+/// longer be told.
+fn still_there<'a>(
+    uids: &BTreeSet<String>,
+    had_workloads: bool,
+    pods: &'a [Value],
+    replica_sets: &'a [Value],
+    jobs: &'a [Value],
+) -> Vec<(&'static str, &'static str, &'a Value)> {
+    let owned = |item: &Value| owners(item).any(|(_, uid)| uids.contains(uid));
+    let between = replica_sets
+        .iter()
+        .chain(jobs)
+        .filter_map(|item| item["metadata"]["uid"].as_str());
+    let between: BTreeSet<&str> = between.collect();
+    let orphaned = |pod: &Value| {
+        owners(pod).any(|(kind, uid)| ["ReplicaSet", "Job"].contains(&kind) && !between.contains(uid))
+    };
+    let pods = pods
+        .iter()
+        .filter(|pod| owned(pod) || had_workloads && orphaned(pod))
+        .map(|pod| ("", "Pod", pod));
+    let sets = replica_sets
+        .iter()
+        .filter(|item| owned(item))
+        .map(|item| ("apps", "ReplicaSet", item));
+    let jobs = jobs
+        .iter()
+        .filter(|item| owned(item))
+        .map(|item| ("batch", "Job", item));
+    pods.chain(sets).chain(jobs).collect()
+}
+
+fn owners(item: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let owners = item["metadata"]["ownerReferences"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    owners.filter_map(|owner| Some((owner["kind"].as_str()?, owner["uid"].as_str()?)))
+}
+
+/// What comes and goes with other objects, or is no object at all, and so is nobody's.
+fn is_by_the_way(group: &str, kind: &str) -> bool {
+    matches!(
+        (group, kind),
+        ("", "Event" | "Endpoints")
+            | ("events.k8s.io", "Event")
+            | ("discovery.k8s.io", "EndpointSlice")
+            | ("coordination.k8s.io", "Lease")
+            | ("metrics.k8s.io", _)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn item(name: &str, owner: Option<(&str, &str)>) -> Value {
+        let owners: Vec<_> = owner
+            .into_iter()
+            .map(|(kind, uid)| json!({"kind": kind, "uid": uid}))
+            .collect();
+        json!({"metadata": {"name": name, "uid": format!("uid-{name}"), "ownerReferences": owners}})
+    }
+
+    fn names(found: Vec<(&str, &str, &Value)>) -> Vec<String> {
+        found
+            .into_iter()
+            .map(|(_, kind, item)| format!("{kind} {}", item["metadata"]["name"]))
+            .collect()
+    }
+
+    #[test]
+    fn pods_count_by_their_owners() {
+        let uids = BTreeSet::from(["deployment".to_owned(), "set".to_owned()]);
+        let pods = [
+            item("direct", Some(("StatefulSet", "set"))),
+            item("of-ours", Some(("ReplicaSet", "uid-ours"))),
+            item("of-another", Some(("ReplicaSet", "uid-another"))),
+            item("orphaned", Some(("ReplicaSet", "uid-collected"))),
+            item("alone", None),
+            item("of-another-set", Some(("StatefulSet", "another"))),
+        ];
+        let replica_sets = [
+            item("ours", Some(("Deployment", "deployment"))),
+            item("another", Some(("Deployment", "x"))),
+        ];
+        // While the ReplicaSet is there, it stands for its Pods.
+        assert_eq!(
+            names(still_there(&uids, true, &pods, &replica_sets, &[])),
+            ["Pod \"direct\"", "Pod \"orphaned\"", "ReplicaSet \"ours\""]
+        );
+        assert_eq!(
+            names(still_there(&uids, false, &pods[..1], &[], &[])),
+            ["Pod \"direct\""]
+        );
+        assert!(still_there(&uids, false, &pods[1..], &[], &[]).is_empty());
+    }
+}

@@ -1,0 +1,243 @@
+//! Carries out the steps with single objects.
+
+use hyper::Method;
+use serde_json::{Map, Value, json};
+
+use super::{
+    access::{Access, Call, RequestError, encode_uri_part},
+    catalog::{Kind, Kinds},
+    claim::Guard,
+    ledger::{Failure, Outcome, Step},
+    managers::{self, FIELD_MANAGER},
+    object::ObjectKey,
+};
+
+/// Requests about objects, with what they need to know.
+#[derive(Clone)]
+pub(super) struct Writer {
+    pub(super) access: Access,
+}
+
+/// Where an object is served.
+pub(super) fn collection_path(group: &str, version: &str, plural: &str, namespace: Option<&str>) -> String {
+    let root = if group.is_empty() {
+        "/api".to_owned()
+    } else {
+        format!("/apis/{}", encode_uri_part(group))
+    };
+    let (version, plural) = (encode_uri_part(version), encode_uri_part(plural));
+    match namespace {
+        Some(namespace) => format!(
+            "{root}/{version}/namespaces/{}/{plural}",
+            encode_uri_part(namespace)
+        ),
+        None => format!("{root}/{version}/{plural}"),
+    }
+}
+
+impl Writer {
+    /// Carries out one step. `body` is the object to write, for steps that write it whole.
+    pub(super) async fn step(
+        &self,
+        kinds: &Kinds,
+        key: &ObjectKey,
+        version: &str,
+        step: &Step,
+        body: Option<Map<String, Value>>,
+        guard: Option<Guard>,
+    ) -> Outcome {
+        let Some(kind) = kinds.get(key, version) else {
+            return failed(Failure::Missing(format!(
+                "the API server knows no {} any more",
+                key.group_kind()
+            )));
+        };
+        let place = Place::of(key, version, kind);
+        match (step, body, guard) {
+            (Step::Look, ..) => self.look(&place).await,
+            (Step::Create, Some(body), Some(guard)) => self.create(&place, body, &guard).await,
+            (
+                Step::Apply {
+                    uid,
+                    resource_version,
+                },
+                Some(body),
+                Some(guard),
+            ) => self.apply(&place, body, uid, resource_version, &guard).await,
+            (Step::Upgrade { uid }, _, Some(guard)) => self.upgrade(&place, uid, &guard).await,
+            (
+                Step::Delete {
+                    uid,
+                    resource_version,
+                    foreground,
+                },
+                ..,
+            ) => self.delete(&place, uid, resource_version, *foreground).await,
+            (Step::ListContents, ..) => self.list_contents(kinds, &key.name).await,
+            (Step::ListCustomResources, ..) => self.list_custom_resources(&place).await,
+            // The order has changed since the step was planned.
+            (Step::Create | Step::Apply { .. } | Step::Upgrade { .. }, ..) => failed(Failure::Unclaimed),
+        }
+    }
+
+    async fn look(&self, place: &Place) -> Outcome {
+        match self
+            .access
+            .send(Call::new(Method::GET, place.object.clone()))
+            .await
+        {
+            Ok(answer) => object(&answer),
+            Err(error) if error.code() == Some(404) => Outcome::Gone,
+            Err(error) => error.into(),
+        }
+    }
+
+    async fn create(&self, place: &Place, body: Map<String, Value>, guard: &Guard) -> Outcome {
+        let call = Call::new(Method::POST, place.collection.clone())
+            .with_query("fieldManager", FIELD_MANAGER)
+            .with_query("fieldValidation", "Strict")
+            .with_body("application/json", Value::Object(body).to_string().into_bytes());
+        match self.access.send_guarded(call, guard).await {
+            Ok(answer) => object(&answer),
+            Err(error) if error.is_already_exists() => Outcome::Exists,
+            Err(error) => error.into(),
+        }
+    }
+
+    async fn apply(
+        &self,
+        place: &Place,
+        mut body: Map<String, Value>,
+        uid: &str,
+        resource_version: &str,
+        guard: &Guard,
+    ) -> Outcome {
+        if let Some(Value::Object(metadata)) = body.get_mut("metadata") {
+            metadata.insert("uid".to_owned(), uid.into());
+            metadata.insert("resourceVersion".to_owned(), resource_version.into());
+        }
+        let call = Call::new(Method::PATCH, place.object.clone())
+            .with_query("fieldManager", FIELD_MANAGER)
+            .with_query("force", "true")
+            // JSON is YAML.
+            .with_body(
+                "application/apply-patch+yaml",
+                Value::Object(body).to_string().into_bytes(),
+            );
+        match self.access.send_guarded(call, guard).await {
+            Ok(answer) => object(&answer),
+            Err(error) => error.into(),
+        }
+    }
+
+    async fn upgrade(&self, place: &Place, uid: &str, guard: &Guard) -> Outcome {
+        let current = match self.look(place).await {
+            Outcome::Object(current) => current,
+            other => return other,
+        };
+        if current["metadata"]["uid"] != uid || !managers::need_upgrade(&current) {
+            return Outcome::Object(current);
+        }
+        let patch = managers::upgrade_patch(&current);
+        let call = Call::new(Method::PATCH, place.object.clone())
+            .with_query("fieldManager", FIELD_MANAGER)
+            .with_body("application/json-patch+json", patch.to_string().into_bytes());
+        match self.access.send_guarded(call, guard).await {
+            Ok(answer) => object(&answer),
+            Err(error) => error.into(),
+        }
+    }
+
+    async fn delete(&self, place: &Place, uid: &str, resource_version: &str, foreground: bool) -> Outcome {
+        let options = json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": if foreground { "Foreground" } else { "Background" },
+            "preconditions": {"uid": uid, "resourceVersion": resource_version},
+        });
+        let call = Call::new(Method::DELETE, place.object.clone())
+            .with_body("application/json", options.to_string().into_bytes());
+        match self.access.send(call).await {
+            Ok(answer) => match object(&answer) {
+                Outcome::Object(answer) if answer["kind"] == "Status" => Outcome::Gone,
+                other => other,
+            },
+            Err(error) if error.code() == Some(404) => Outcome::Gone,
+            Err(error) => error.into(),
+        }
+    }
+}
+
+/// Where one object is served.
+pub(super) struct Place {
+    pub(super) collection: String,
+    pub(super) object: String,
+}
+
+impl Place {
+    fn of(key: &ObjectKey, version: &str, kind: &Kind) -> Self {
+        let namespace = key.namespace.as_deref().filter(|_| kind.namespaced);
+        let collection = collection_path(&key.group, version, &kind.plural, namespace);
+        let object = format!("{collection}/{}", encode_uri_part(&key.name));
+        Self { collection, object }
+    }
+}
+
+fn object(answer: &[u8]) -> Outcome {
+    match serde_json::from_slice(answer) {
+        Ok(object) => Outcome::Object(object),
+        Err(error) => failed(Failure::Unavailable(
+            format!("the API server's answer is no object: {error}"),
+            None,
+        )),
+    }
+}
+
+pub(super) fn failed(failure: Failure) -> Outcome {
+    Outcome::Failed {
+        failure,
+        maybe_until: None,
+    }
+}
+
+impl From<RequestError> for Outcome {
+    fn from(error: RequestError) -> Self {
+        if error.code() == Some(409) {
+            return Self::Changed;
+        }
+        let maybe_until = error.maybe_until();
+        Self::Failed {
+            failure: error.into(),
+            maybe_until,
+        }
+    }
+}
+
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Self {
+        let text = error.to_string();
+        match error {
+            RequestError::Unclaimed => Self::Unclaimed,
+            RequestError::Unsendable { .. } => Self::Rejected(text),
+            RequestError::Unanswered { .. } => Self::Unavailable(text, None),
+            RequestError::Refused {
+                status, retry_after, ..
+            } => match status.code {
+                404 => Self::Missing(text),
+                403 if has_cause(&status, "NamespaceTerminating") => Self::Unavailable(text, None),
+                // Admission says "forbidden" too; only authorization says who cannot do what.
+                403 if text.contains(" cannot ") && text.contains(" resource ") => Self::Forbidden(text),
+                401 | 408 | 429 | 500.. => Self::Unavailable(text, retry_after),
+                _ => Self::Rejected(text),
+            },
+        }
+    }
+}
+
+fn has_cause(status: &kube::core::Status, reason: &str) -> bool {
+    status
+        .details
+        .iter()
+        .flat_map(|details| &details.causes)
+        .any(|cause| cause.reason == reason)
+}

@@ -1,0 +1,114 @@
+//! What happens on a connection between its TLS handshake and its first message.
+
+use std::io;
+
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+use tokio_util::bytes::BytesMut;
+use tokio_util::codec::{Decoder, Encoder};
+
+use super::frame::{
+    Code, Codec, CodecError, FRAME_MAX_BYTES, Frame, HELLO_MAX_BYTES, Hello, Refusal, Versions,
+};
+
+/// Why a connection did not get as far as its first message.
+#[derive(Debug, Error)]
+pub(super) enum HandshakeError {
+    #[error("the TLS handshake failed: {0}")]
+    Tls(#[source] io::Error),
+    #[error("no hello within the time allowed")]
+    TimedOut,
+    #[error("the other side closed the connection during the handshake")]
+    Closed,
+    #[error("the handshake failed: {0}")]
+    Codec(#[from] CodecError),
+    #[error("the other side did not begin with a hello")]
+    NoHello,
+    #[error("the other side speaks protocol version {theirs}, this controller {ours}")]
+    Version { ours: Versions, theirs: Versions },
+    #[error("the other side refused the connection: {0}")]
+    Refused(String),
+}
+
+/// A connection that is ready for messages.
+pub(super) struct Authenticated {
+    pub(super) stream: TlsStream<TcpStream>,
+    pub(super) codec: Codec,
+    /// What arrived behind the hello.
+    pub(super) buffer: BytesMut,
+    pub(super) peer: Hello,
+}
+
+/// The one step between a TLS handshake and the first message: decides who the other side is.
+///
+/// Today it exchanges hellos and agrees on a version, and believes what it is told. Proofs of the callsign belong
+/// here: the stream gives them the TLS exporter, to which they must be bound. The caller limits its time.
+pub(super) async fn authenticate(
+    mut stream: TlsStream<TcpStream>,
+    ours: &Hello,
+) -> Result<Authenticated, HandshakeError> {
+    let mut codec = Codec {
+        limit_bytes: HELLO_MAX_BYTES,
+    };
+    write(&mut stream, &mut codec, &Frame::Hello(ours.clone())).await?;
+    let mut buffer = BytesMut::new();
+    let peer = match read_frame(&mut stream, &mut codec, &mut buffer).await? {
+        Some(Frame::Hello(hello)) => hello,
+        Some(Frame::Error(refusal)) => return Err(HandshakeError::Refused(refusal.detail)),
+        Some(_) => return Err(HandshakeError::NoHello),
+        None => return Err(HandshakeError::Closed),
+    };
+    if ours.protocol.common(peer.protocol).is_none() {
+        let detail = format!("this controller speaks protocol version {}", ours.protocol);
+        write(
+            &mut stream,
+            &mut codec,
+            &Frame::Error(Refusal::new(Code::Version, detail)),
+        )
+        .await?;
+        stream.shutdown().await.map_err(CodecError::Io)?;
+        // Closing before the other side's own refusal is read would reset the connection and lose ours.
+        while read_frame(&mut stream, &mut codec, &mut buffer).await?.is_some() {}
+        return Err(HandshakeError::Version {
+            ours: ours.protocol,
+            theirs: peer.protocol,
+        });
+    }
+    codec.limit_bytes = FRAME_MAX_BYTES;
+    Ok(Authenticated {
+        stream,
+        codec,
+        buffer,
+        peer,
+    })
+}
+
+async fn write(
+    stream: &mut TlsStream<TcpStream>,
+    codec: &mut Codec,
+    frame: &Frame,
+) -> Result<(), CodecError> {
+    let mut bytes = BytesMut::new();
+    codec.encode(frame, &mut bytes)?;
+    stream.write_all(&bytes).await?;
+    stream.flush().await?;
+    Ok(())
+}
+
+/// The next frame, or none when the other side has closed. Dropping the future loses nothing.
+pub(super) async fn read_frame(
+    stream: &mut (impl AsyncRead + Unpin),
+    codec: &mut Codec,
+    buffer: &mut BytesMut,
+) -> Result<Option<Frame>, CodecError> {
+    loop {
+        if let Some(frame) = codec.decode(buffer)? {
+            return Ok(Some(frame));
+        }
+        if stream.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+}

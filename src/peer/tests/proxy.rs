@@ -1,0 +1,49 @@
+//! A link that can be cut without a word to either side.
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::*;
+
+/// Forwards connections to one address. While cut, whatever is open is dead for good and says nothing, and whatever
+/// connects is accepted and not served, as behind a load balancer whose backend is gone.
+pub(super) struct Proxy {
+    pub(super) address: SocketAddr,
+    cut: watch::Sender<bool>,
+}
+
+impl Proxy {
+    pub(super) async fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (cut, is_cut) = watch::channel(false);
+        tokio::spawn(async move {
+            loop {
+                let (inside, _) = listener.accept().await.unwrap();
+                tokio::spawn(forward(inside, target, is_cut.clone()));
+            }
+        });
+        Self { address, cut }
+    }
+
+    pub(super) fn cut(&self) {
+        self.cut.send_replace(true);
+    }
+
+    pub(super) fn heal(&self) {
+        self.cut.send_replace(false);
+    }
+}
+
+async fn forward(mut inside: TcpStream, target: SocketAddr, mut is_cut: watch::Receiver<bool>) {
+    if !*is_cut.borrow_and_update() {
+        let mut outside = TcpStream::connect(target).await.unwrap();
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut inside, &mut outside) => return,
+            _ = is_cut.changed() => {}
+        }
+        // The sockets stay open, so that neither side hears of the end.
+        std::future::pending().await
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,351 @@
+//! Scenarios of whole groups in simulated time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use flagship::election::{Event, Part, QuorumMode, Settings};
+use flagship_testing::simulation::{Weather, World};
+
+const BALANCED: Settings = Settings::BALANCED;
+
+fn settled(world: &mut World, leader: usize, limit_ms: i64) -> i64 {
+    let took = world.run_until(limit_ms, |world| world.is_settled_on(leader));
+    assert_eq!(world.violations, [], "no promise may be broken");
+    took.unwrap_or_else(|| {
+        let members: Vec<_> = (0..world.sites()).map(|site| world.member(site)).collect();
+        panic!(
+            "not settled on {leader} after {limit_ms} ms; running {:?}: {members:#?}",
+            world.running()
+        )
+    })
+}
+
+/// newyork, sheffield and gotham, as the samples have them.
+fn three(seed: u64, weather: Weather) -> World {
+    let mut world = World::new(seed, weather);
+    world.site(5, true, &[], BALANCED);
+    world.site(10, false, &[0], BALANCED);
+    world.site(3, false, &[0, 1], BALANCED);
+    world
+}
+
+fn three_settled(seed: u64) -> World {
+    let mut world = three(seed, Weather::default());
+    (0..3).for_each(|site| world.start(site));
+    settled(&mut world, 1, 30_000);
+    world
+}
+
+#[test]
+fn a_lone_member_founds_a_group_and_leads() {
+    let mut world = World::new(1, Weather::default());
+    world.site(5, true, &[], BALANCED);
+    world.start(0);
+    let took = settled(&mut world, 0, 10_000);
+    assert!(
+        (6_000..7_000).contains(&took),
+        "it listens for two leases first, and took {took} ms"
+    );
+}
+
+#[test]
+fn the_higher_rank_joins_and_takes_over_by_a_planned_handover() {
+    let mut world = World::new(2, Weather::default());
+    world.site(5, true, &[], BALANCED);
+    world.site(10, false, &[0], BALANCED);
+    world.start(0);
+    settled(&mut world, 0, 10_000);
+    world.start(1);
+    let mut both = 0;
+    world.run_until(5_000, |world| {
+        both += i32::from(world.running().len() > 1);
+        world.is_settled_on(1)
+    });
+    settled(&mut world, 1, 1_000);
+    assert_eq!(both, 0, "never two copies in a planned move");
+}
+
+#[test]
+fn members_that_start_at_once_make_one_group() {
+    for seed in 0..200 {
+        let mut world = World::new(seed, Weather::default());
+        for (rank, others) in [(5, [1, 2]), (10, [0, 2]), (3, [0, 1])] {
+            world.site(rank, true, &others, BALANCED);
+        }
+        (0..3).for_each(|site| world.start(site));
+        let mut both = 0;
+        world.run_until(30_000, |world| {
+            both += i32::from(world.running().len() > 1);
+            world.is_settled_on(1)
+        });
+        settled(&mut world, 1, 1_000);
+        assert_eq!(both, 0, "seed {seed}: never two copies");
+    }
+}
+
+#[test]
+fn a_lost_cluster_is_replaced_by_the_next_rank_within_lease_and_stop_budget() {
+    for seed in 0..100 {
+        let mut world = three_settled(seed);
+        world.lose(1);
+        let took = settled(&mut world, 0, 20_000);
+        assert!(took < 3_000 + 2_000 + 600, "seed {seed}: took {took} ms");
+        world.start(1);
+        settled(&mut world, 1, 20_000);
+    }
+}
+
+#[test]
+fn a_frozen_leader_is_replaced_and_stops_when_it_thaws() {
+    for seed in 0..100 {
+        let mut world = three_settled(seed);
+        world.freeze(1);
+        world
+            .run_until(20_000, |world| world.leaders() == [0])
+            .expect("the next rank leads");
+        world.thaw(1);
+        settled(&mut world, 1, 20_000);
+    }
+}
+
+#[test]
+fn a_leader_that_is_cut_off_stops_before_the_other_starts() {
+    for seed in 0..100 {
+        let mut world = three_settled(seed);
+        world.isolate(1);
+        let mut both = 0;
+        world.run_until(20_000, |world| {
+            both += i32::from(world.running().len() > 1);
+            world.running() == [0]
+        });
+        assert_eq!((world.running(), both), (vec![0], 0), "seed {seed}");
+        world.run(60_000);
+        world.heal();
+        settled(&mut world, 1, 20_000);
+    }
+}
+
+#[test]
+fn a_member_that_was_cut_off_unseats_nobody_by_coming_back() {
+    let mut world = three_settled(7);
+    world.isolate(2);
+    world.run(120_000);
+    let notices = world.notices(1).len();
+    world.heal();
+    settled(&mut world, 1, 10_000);
+    world.run(10_000);
+    assert_eq!(
+        world.notices(1).len(),
+        notices,
+        "the leader saw nothing that it would report"
+    );
+}
+
+#[test]
+fn a_restarted_leader_with_ready_in_its_manifest_rejoins() {
+    for seed in 0..100 {
+        let mut world = three_settled(seed);
+        let group = world.member(1).unwrap().group();
+        world.crash(0);
+        world.crash(1);
+        world.run(500);
+        world.start(0);
+        world.start(1);
+        settled(&mut world, 1, 30_000);
+        assert_eq!(world.member(0).unwrap().group(), group, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_restarted_lone_leader_leads_again_and_its_payload_runs_on() {
+    let mut world = World::new(3, Weather::default());
+    world.site(5, true, &[], BALANCED);
+    world.start(0);
+    settled(&mut world, 0, 10_000);
+    world.crash(0);
+    world.start(0);
+    let mut stopped = false;
+    world.run_until(2_000, |world| {
+        stopped |= world.running().is_empty();
+        world.is_settled_on(0)
+    });
+    settled(&mut world, 0, 100);
+    assert!(
+        !stopped,
+        "nobody else can run it, so there is no reason to stop it"
+    );
+}
+
+#[test]
+fn two_voters_cut_apart_both_lead_and_the_lower_rank_yields_when_they_meet() {
+    for seed in 0..100 {
+        let mut world = World::new(seed, Weather::default()).unguarded();
+        world.site(5, true, &[], BALANCED);
+        world.site(10, false, &[0], BALANCED);
+        world.start(0);
+        world.start(1);
+        settled(&mut world, 1, 30_000);
+        world.isolate(0);
+        world.run(20_000);
+        assert_eq!(world.leaders(), [0, 1], "seed {seed}: each may lead alone");
+        world.heal();
+        settled(&mut world, 1, 5_000);
+    }
+}
+
+#[test]
+fn majority_of_two_stops_rather_than_splits() {
+    let mut world = World::new(5, Weather::default());
+    let majority = Settings {
+        quorum: QuorumMode::Majority,
+        ..BALANCED
+    };
+    world.site(5, true, &[], majority);
+    world.site(10, false, &[0], majority);
+    world.start(0);
+    world.start(1);
+    settled(&mut world, 1, 30_000);
+    world.isolate(0);
+    world.run(20_000);
+    assert_eq!((world.leaders(), world.running()), (vec![], vec![]));
+    world.heal();
+    settled(&mut world, 1, 10_000);
+}
+
+#[test]
+fn deleting_the_leaders_object_moves_the_payload_at_once_and_shrinks_the_roster() {
+    for seed in 0..50 {
+        let mut world = three_settled(seed);
+        world.tell(1, Event::Leave);
+        let took = world
+            .run_until(5_000, |world| world.running() == [0])
+            .expect("moved");
+        assert!(took < 500, "seed {seed}: no waiting for a lease, took {took} ms");
+        world
+            .run_until(10_000, |world| world.member(1).unwrap().has_left())
+            .expect("left");
+        world.crash(1);
+        settled(&mut world, 0, 5_000);
+        assert_eq!(world.roster(0).unwrap().voters.len(), 2);
+    }
+}
+
+#[test]
+fn a_leader_whose_process_ends_hands_over() {
+    let mut world = three_settled(9);
+    world.tell(1, Event::Resign);
+    let took = world
+        .run_until(5_000, |world| world.running() == [0])
+        .expect("moved");
+    assert!(took < 500, "took {took} ms");
+    world.crash(1);
+    settled(&mut world, 0, 5_000);
+    assert_eq!(world.roster(0).unwrap().voters.len(), 3, "it is still a voter");
+}
+
+#[test]
+fn equal_ranks_settle_and_stay() {
+    for seed in 0..50 {
+        let mut world = World::new(seed, Weather::default());
+        world.site(5, true, &[], BALANCED);
+        world.site(5, false, &[0], BALANCED);
+        world.site(5, false, &[0], BALANCED);
+        (0..3).for_each(|site| world.start(site));
+        settled(&mut world, 0, 30_000);
+        world.run(60_000);
+        settled(&mut world, 0, 10);
+        world.lose(0);
+        let took = world
+            .run_until(10_000, |world| world.running().len() == 1)
+            .expect("one takes over");
+        assert!(took < 5_700, "seed {seed}: took {took} ms");
+    }
+}
+
+#[test]
+fn a_member_that_lost_its_memory_is_admitted_anew() {
+    for seed in 0..50 {
+        let mut world = three_settled(seed);
+        for site in [0, 1] {
+            world.crash(site);
+            world.forget(site);
+            world.start(site);
+            settled(&mut world, 1, 60_000);
+            assert_eq!(world.roster(1).unwrap().voters.len(), 3, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_third_member_ends_quorum_none_for_good() {
+    let mut world = three_settled(11);
+    assert!(!world.roster(1).unwrap().is_unguarded());
+    world.tell(2, Event::Leave);
+    world
+        .run_until(10_000, |world| world.member(2).unwrap().has_left())
+        .expect("left");
+    world.crash(2);
+    settled(&mut world, 1, 5_000);
+    assert_eq!(
+        (
+            world.roster(1).unwrap().voters.len(),
+            world.roster(1).unwrap().need()
+        ),
+        (2, 2)
+    );
+    world.isolate(0);
+    world.run(20_000);
+    assert_eq!(
+        world.leaders(),
+        Vec::<usize>::new(),
+        "a group of three never falls back to None"
+    );
+}
+
+#[test]
+fn random_faults_break_no_promise_and_end_with_one_leader() {
+    for seed in 0..300 {
+        let weather = Weather {
+            delay_ms: (1, 40),
+            loss_permille: seed % 10 * 20,
+            duplicate_permille: 20,
+            ..Weather::default()
+        };
+        let mut world = three(seed, weather);
+        let rates = [1000, 990, 1008];
+        (0..3).for_each(|site| world.set_clock_rate(site, rates[site]));
+        (0..3).for_each(|site| world.start(site));
+        world.run(20_000);
+        for _ in 0..60 {
+            let site = usize::try_from(world.draw(3)).unwrap();
+            let other = (site + 1 + usize::try_from(world.draw(2)).unwrap()) % 3;
+            match world.draw(9) {
+                0 => world.crash(site),
+                1 | 2 => world.start(site),
+                3 => world.freeze(site),
+                4 | 5 => world.thaw(site),
+                6 => world.isolate(site),
+                7 => world.cut(site, other),
+                _ => world.heal(),
+            }
+            let pause = i64::try_from(world.draw(8_000)).unwrap();
+            world.run(pause);
+            assert_eq!(world.violations, [], "seed {seed}");
+        }
+        world.heal();
+        (0..3).for_each(|site| world.thaw(site));
+        (0..3).for_each(|site| world.start(site));
+        let settled = world.run_until(120_000, |world| world.leaders() == [1] && world.running() == [1]);
+        let parts: Vec<Option<Part>> = (0..3).map(|site| world.part(site)).collect();
+        assert!(
+            settled.is_some(),
+            "seed {seed}: {:?} {:?} {parts:?}",
+            world.leaders(),
+            world.running()
+        );
+        assert_eq!(world.violations, [], "seed {seed}");
+    }
+}
