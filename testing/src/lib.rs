@@ -8,6 +8,7 @@
 mod address;
 mod binaries;
 mod cluster;
+mod command_line;
 mod control_plane;
 mod controller;
 mod error;

@@ -15,9 +15,10 @@ const PAYLOAD_VERBS: &[&str] = &["get", "list", "watch", "create", "patch", "del
 const CONTROLLER_ROLE: &str = "flagship-controller";
 const PAYLOAD_ROLE: &str = "flagship-payload";
 
-/// The ClusterRoles of an installation.
+/// The ClusterRoles of an installation. The sum comes after its parts, so that an uninstall, which goes backwards,
+/// deletes it before them: the other way round, Kubernetes would sum up what is left and so create it again.
 pub(super) fn cluster_roles() -> Vec<ClusterRole> {
-    vec![controller(), payload(), workloads(), namespaces()]
+    vec![controller(), workloads(), namespaces(), payload()]
 }
 
 /// The bindings of the controller's ServiceAccount in `namespace`.
