@@ -297,16 +297,15 @@ async fn objects_of_the_seed_system_survive_the_change_of_schema() -> TestResult
         .await?
         .items
         .into_iter()
-        .map(|guard| guard.0)
         .collect();
-    let unreadable = read.pop().unwrap().unwrap_err();
+    let unreadable = read.pop().unwrap().0.unwrap_err();
     assert_eq!(unreadable.metadata.name.as_deref(), Some("without-a-spec"));
     assert!(
         unreadable.error.contains("Missing field spec"),
         "{}",
         unreadable.error
     );
-    let newyork = read.pop().unwrap()?;
+    let newyork = read.pop().unwrap().0?;
     assert_eq!(newyork.spec.validate().unwrap().fleet.len(), 1);
     assert!(newyork.status.unwrap().ready);
     Ok(())

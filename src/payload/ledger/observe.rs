@@ -257,19 +257,19 @@ impl Ledger {
         {
             self.superseded = Some((key.clone(), stamp.term));
         }
-        if let (Mode::Running { payload, .. }, Some(wanted)) = (&self.mode, stamp_wanted) {
-            if let Some(document) = item.document.and_then(|index| payload.documents().get(index)) {
-                let projection = project(object, document.body());
-                let as_written = match item.expected {
-                    Some(expected) => expected == projection,
-                    None => contains(object, document.body()),
-                };
-                drifted = item.right && !(as_written && stamp == wanted);
-                item.right = as_written && stamp == wanted;
-                if item.right {
-                    item.expected = Some(projection);
-                    item.fault = None;
-                }
+        if let (Mode::Running { payload, .. }, Some(wanted)) = (&self.mode, stamp_wanted)
+            && let Some(document) = item.document.and_then(|index| payload.documents().get(index))
+        {
+            let projection = project(object, document.body());
+            let as_written = match item.expected {
+                Some(expected) => expected == projection,
+                None => contains(object, document.body()),
+            };
+            drifted = item.right && !(as_written && stamp == wanted);
+            item.right = as_written && stamp == wanted;
+            if item.right {
+                item.expected = Some(projection);
+                item.fault = None;
             }
         }
         if item.uid.as_ref() != Some(&uid) || item.suspected || !item.owned {

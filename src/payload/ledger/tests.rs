@@ -419,7 +419,11 @@ fn a_namespace_that_exists_is_used_and_stays() {
     let mut desk = Desk::new(Inventory::default());
     desk.run(
         1,
-        &format!("{}{}", manifest("Namespace", "ns"), manifest("ConfigMap", "a").replace("name: a", "name: a, namespace: ns")),
+        &format!(
+            "{}{}",
+            manifest("Namespace", "ns"),
+            manifest("ConfigMap", "a").replace("name: a", "name: a, namespace: ns")
+        ),
     );
     desk.plan();
     desk.plan();
@@ -432,7 +436,10 @@ fn a_namespace_that_exists_is_used_and_stays() {
     assert_eq!(desk.state("Namespace ns"), ObjectState::Used);
     assert_eq!(desk.plan(), ["Create ConfigMap a"]);
     // It is gone when it is needed: then it is ours to create.
-    desk.answer("ConfigMap a", failure(Failure::Missing("namespaces \"ns\" not found".to_owned())));
+    desk.answer(
+        "ConfigMap a",
+        failure(Failure::Missing("namespaces \"ns\" not found".to_owned())),
+    );
     assert_eq!(desk.plan(), ["Look Namespace ns"]);
     desk.answer("Namespace ns", Outcome::Gone);
     assert_eq!(desk.plan(), ["Save [Namespace ns, ConfigMap a]"]);
@@ -444,7 +451,10 @@ fn a_namespace_that_exists_is_used_and_stays() {
     // What waited for it is tried at once.
     assert_eq!(desk.plan(), ["Create ConfigMap a"]);
     desk.succeed("ConfigMap a");
-    assert_eq!((desk.state("Namespace ns"), desk.status().phase), (ObjectState::Used, Phase::Applied));
+    assert_eq!(
+        (desk.state("Namespace ns"), desk.status().phase),
+        (ObjectState::Used, Phase::Applied)
+    );
     desk.stop();
     assert_eq!(desk.plan(), ["Delete u-a@11 ConfigMap a"]);
     desk.succeed("ConfigMap a");
