@@ -230,8 +230,20 @@ impl Destinations {
     ) -> Vec<Notice> {
         let mut news = Vec::new();
         for (address, destination) in &mut self.by_address {
+            let is_there = destination.bound.is_some_and(|bound| {
+                let is_endpoint = refusal.endpoint.is_none() || bound.endpoint == refusal.endpoint;
+                bound.instance == instance && is_endpoint
+            });
+            if !is_there {
+                continue;
+            }
             let address = Arc::clone(address);
             let notice = match (refusal.code, &refusal.to) {
+                (Code::ClosedPort, _) => {
+                    // The next message dials, which finds what is there now and tells of it.
+                    destination.bound = None;
+                    continue;
+                }
                 (Code::UnknownGroup, _) => Notice::UnknownGroup { address },
                 (Code::UnknownMember, Some(to)) => Notice::UnknownMember {
                     address,
@@ -239,13 +251,7 @@ impl Destinations {
                 },
                 _ => return news,
             };
-            let is_there = destination.bound.is_some_and(|bound| {
-                let is_endpoint = refusal.endpoint.is_none() || bound.endpoint == refusal.endpoint;
-                bound.instance == instance && is_endpoint
-            });
-            if is_there {
-                news.extend(destination.refused(now, member, notice));
-            }
+            news.extend(destination.refused(now, member, notice));
         }
         self.any_refused |= !news.is_empty();
         news

@@ -229,6 +229,8 @@ pub(super) enum Code {
     Malformed,
     /// A frame's type is not known to the receiver, which ignored it.
     UnknownType,
+    /// The port that the message is for is closed; its address may lead to another by now.
+    ClosedPort,
     /// Nobody here serves that group.
     UnknownGroup,
     /// That group is served here, but not by the member that the message was for.

@@ -87,8 +87,16 @@ impl Members {
             None if data.to.is_some() && self.mailboxes.keys().any(|(group, _)| *group == data.group) => {
                 Err(Code::UnknownMember)
             }
+            None if data.to.is_none() && data.endpoint.is_some_and(|endpoint| self.is_closed(endpoint)) => {
+                Err(Code::ClosedPort)
+            }
             None => Err(Code::UnknownGroup),
         }
+    }
+
+    /// A port is open for as long as somebody is served there.
+    fn is_closed(&self, endpoint: Endpoint) -> bool {
+        self.mailboxes.keys().all(|(_, other)| *other != endpoint)
     }
 
     /// Lets everyone who waits for an event look again.

@@ -288,6 +288,7 @@ impl Switchboard {
             Ok(mailbox) => mailbox,
             Err(code) => {
                 let detail = match code {
+                    Code::ClosedPort => "this port is closed",
                     Code::UnknownMember => "this member is not here",
                     _ => "nobody here has this callsign on this port",
                 };

@@ -400,7 +400,7 @@ fn a_message_for_nobody_is_answered_and_teaches_no_route() {
         desk.work(FIRST),
         Work::Frames(vec![
             Frame::Error(Refusal::of(&stray, Code::UnknownGroup, unknown)),
-            Frame::Error(Refusal::of(&elsewhere, Code::UnknownGroup, unknown)),
+            Frame::Error(Refusal::of(&elsewhere, Code::ClosedPort, "this port is closed")),
             Frame::Error(Refusal::of(
                 &former,
                 Code::UnknownMember,
@@ -481,6 +481,34 @@ fn an_address_where_nobody_knows_the_group_is_dialled_anew_now_and_then() {
             address: "a:1".into()
         }]
     );
+}
+
+#[test]
+fn an_address_that_led_to_a_port_which_has_closed_is_dialled_anew_at_once() {
+    let mut desk = Desk::new();
+    desk.send(&at("a:1"), 1);
+    desk.dialled(FIRST, SMALLER, "a:1");
+    assert_eq!(desk.notices(), [connected("a:1")]);
+    let sent = Data {
+        endpoint: Some(THERE),
+        ..data("us", None, 1)
+    };
+    // Messages that were under way together are refused together.
+    for _ in 0..3 {
+        desk.refuse(FIRST, Code::ClosedPort, &sent);
+    }
+    assert_eq!(desk.send(&at("a:1"), 2), dial("a:1", 0));
+    let reopened = Some(("a:1".into(), Some(Endpoint(8))));
+    let opened = Opened {
+        instance: SMALLER,
+        dialled: reopened,
+    };
+    desk.switchboard.opened(desk.now, SECOND, opened);
+    // What was sent to the closed port says nothing about the open one.
+    desk.refuse(FIRST, Code::ClosedPort, &sent);
+    assert_eq!(desk.send(&at("a:1"), 3), None);
+    assert_eq!(desk.bodies(SECOND), ["2", "3"]);
+    assert_eq!(desk.notices(), []);
 }
 
 #[test]

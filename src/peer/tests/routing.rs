@@ -350,3 +350,15 @@ async fn shutting_down_lets_the_last_message_leave() {
         drop(std::net::TcpListener::bind(newyork.address()).unwrap());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_was_closed_and_opened_again_is_found_over_a_connection_that_lasted() {
+    let transport = Transport::start(brisk()).unwrap();
+    let mut former = Member::join(&transport, "former", federation(), "127.0.0.1:0");
+    let joiner = Member::start("joiner", brisk());
+    let address = former.address().to_string();
+    joiner.reaches(&at(&address), &mut former).await;
+    drop(former);
+    let mut latter = Member::join(&transport, "latter", federation(), &address);
+    joiner.reaches(&at(&address), &mut latter).await;
+}
