@@ -27,6 +27,7 @@ mod recorder;
 mod run_folder;
 mod service_address;
 mod shared;
+mod shared_sites;
 pub mod simulation;
 mod site;
 
@@ -41,4 +42,5 @@ pub use recorder::{Recorder, Selection};
 pub use run_folder::{Failure, TestResult, keep_logs};
 pub use service_address::{loopback_for, with_loopback_addresses};
 pub use shared::SharedClusters;
+pub use shared_sites::{SharedSites, Turn};
 pub use site::{Manifest, PATIENCE, Site, condition, sites, sites_with};

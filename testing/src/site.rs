@@ -58,6 +58,20 @@ pub async fn sites_with<const N: usize>(options: [ClusterOptions; N]) -> Result<
 }
 
 impl Site {
+    /// Lets everything run again that a test has frozen, killed or removed.
+    ///
+    /// # Errors
+    /// If something does not become ready.
+    pub(crate) async fn mend(&self) -> Result<()> {
+        self.thaw_all()?;
+        self.bring_back().await?;
+        self.install().await?;
+        if !self.controller.is_running()? {
+            self.controller.start()?;
+        }
+        self.controller.wait_until_ready().await
+    }
+
     /// The MultiCluster of a namespace with this site's name, as it is now.
     ///
     /// # Errors
@@ -89,6 +103,26 @@ impl Site {
         self.wait_until(&what, PATIENCE, async |_| {
             let status = self.status(namespace).await?;
             Ok::<_, kube::Error>(status.leading && condition(&status, "PayloadApplied") == Some("True"))
+        })
+        .await
+    }
+
+    /// Waits until the site's MultiCluster goes by this leader, in another cluster, and this cluster runs no payload.
+    ///
+    /// # Errors
+    /// If it does not in [`PATIENCE`].
+    pub async fn wait_until_following(&self, namespace: &str, leader: &Site) -> Result<()> {
+        let what = format!("{} follows {} and runs nothing", self.name(), leader.name());
+        self.wait_until(&what, PATIENCE, async |_| {
+            let status = self.status(namespace).await?;
+            let follows = status.leader.is_some_and(|known| known.name == leader.name());
+            Ok::<_, kube::Error>(
+                follows
+                    && !status.leading
+                    && status
+                        .payload
+                        .is_none_or(|payload| payload.objects.iter().all(|object| !object.owned)),
+            )
         })
         .await
     }
