@@ -143,8 +143,13 @@ async fn many_kinds_come_in_order_follow_edits_and_go_in_reverse() -> TestResult
             (ObjectState::Applied, true),
             "{object:?}"
         );
-        assert!(!object.uid.is_empty() && object.message.is_empty(), "{object:?}");
+        assert_eq!(object.message, "", "{object:?}");
     }
+    lone.until("every object's UID is listed", async |_| {
+        let objects = lone.status().await?.payload.unwrap_or_default().objects;
+        Ok::<_, kube::Error>(objects.iter().all(|object| !object.uid.is_empty()))
+    })
+    .await?;
     assert_eq!(lone.metric("flagship_payload_objects").await?, Some(14.0));
     assert_eq!(
         lone.metric("flagship_payload_apply_seconds_count").await?,

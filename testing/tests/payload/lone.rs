@@ -12,15 +12,15 @@ use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
 
-pub struct Lone<'a> {
-    pub site: &'a Site,
-    pub namespace: String,
-    pub manifest: Manifest,
+pub(crate) struct Lone<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) namespace: String,
+    pub(crate) manifest: Manifest,
 }
 
 impl<'a> Lone<'a> {
     /// Applies a MultiCluster that founds a group of its own in this namespace, which is also its callsign.
-    pub async fn launch(site: &'a Site, namespace: &str, payload: &str) -> Result<Lone<'a>> {
+    pub(crate) async fn launch(site: &'a Site, namespace: &str, payload: &str) -> Result<Lone<'a>> {
         let manifest = site.manifest(namespace, 5).ready();
         let lone = Lone {
             site,
@@ -32,24 +32,24 @@ impl<'a> Lone<'a> {
     }
 
     /// Gives it another payload.
-    pub async fn edit(&self, payload: &str) -> Result<()> {
+    pub(crate) async fn edit(&self, payload: &str) -> Result<()> {
         self.write(&self.manifest.clone().payload(payload)).await
     }
 
     /// Applies another manifest for it.
-    pub async fn write(&self, manifest: &Manifest) -> Result<()> {
+    pub(crate) async fn write(&self, manifest: &Manifest) -> Result<()> {
         self.site.apply_in(&self.namespace, &manifest.yaml()).await
     }
 
     /// Waits until it says of its newest spec that the payload is in place.
-    pub async fn until_applied(&self) -> Result<()> {
+    pub(crate) async fn until_applied(&self) -> Result<()> {
         self.until_condition("PayloadApplied", "True", "Applied")
             .await
             .map(drop)
     }
 
     /// Waits until it says this of its newest spec, and returns the message.
-    pub async fn until_condition(&self, kind: &str, status: &str, reason: &str) -> Result<String> {
+    pub(crate) async fn until_condition(&self, kind: &str, status: &str, reason: &str) -> Result<String> {
         let mut message = String::new();
         let what = format!("{kind}={status} ({reason}) in {}", self.namespace);
         self.until(&what, async |_| {
@@ -74,7 +74,7 @@ impl<'a> Lone<'a> {
     }
 
     /// Waits until a condition's message contains this text, and returns it.
-    pub async fn until_told(&self, kind: &str, text: &str) -> Result<String> {
+    pub(crate) async fn until_told(&self, kind: &str, text: &str) -> Result<String> {
         let mut message = String::new();
         let what = format!("{kind} tells {text:?} in {}", self.namespace);
         self.until(&what, async |_| {
@@ -92,7 +92,7 @@ impl<'a> Lone<'a> {
     }
 
     /// Waits until status.payload shows an object in this state, and returns its message.
-    pub async fn until_state(&self, kind: &str, name: &str, state: ObjectState) -> Result<String> {
+    pub(crate) async fn until_state(&self, kind: &str, name: &str, state: ObjectState) -> Result<String> {
         let mut message = String::new();
         let what = format!("{kind} {name} is {state:?} in the status of {}", self.namespace);
         self.until(&what, async |_| {
@@ -111,7 +111,7 @@ impl<'a> Lone<'a> {
     }
 
     /// Waits for an Event about it with this reason whose note contains this text.
-    pub async fn until_event(&self, reason: &str, text: &str) -> Result<()> {
+    pub(crate) async fn until_event(&self, reason: &str, text: &str) -> Result<()> {
         let what = format!("an Event {reason} that tells {text:?} in {}", self.namespace);
         self.until(&what, async |client| {
             let events: Api<Event> = Api::namespaced(client, &self.namespace);
@@ -126,7 +126,7 @@ impl<'a> Lone<'a> {
     }
 
     /// Waits until there is no such object.
-    pub async fn until_gone(&self, api_version: &str, kind: &str, name: &str) -> Result<()> {
+    pub(crate) async fn until_gone(&self, api_version: &str, kind: &str, name: &str) -> Result<()> {
         self.until(&format!("{kind} {name} is gone"), async |_| {
             Ok::<_, Refused>(self.get(api_version, kind, name).await?.is_none())
         })
@@ -134,7 +134,7 @@ impl<'a> Lone<'a> {
     }
 
     /// Deletes it, and waits until it has left.
-    pub async fn delete(&self) -> Result<()> {
+    pub(crate) async fn delete(&self) -> Result<()> {
         let members: Api<MultiCluster> = Api::namespaced(self.site.client()?, &self.namespace);
         members
             .delete(self.site.name(), &DeleteParams::default())
@@ -147,16 +147,16 @@ impl<'a> Lone<'a> {
     }
 
     /// It, as it is.
-    pub async fn object(&self) -> kube::Result<MultiCluster> {
+    pub(crate) async fn object(&self) -> kube::Result<MultiCluster> {
         self.site.multicluster(&self.namespace).await
     }
 
-    pub async fn status(&self) -> kube::Result<MultiClusterStatus> {
+    pub(crate) async fn status(&self) -> kube::Result<MultiClusterStatus> {
         self.site.status(&self.namespace).await
     }
 
     /// An object of its namespace or, if its kind has none, of the cluster.
-    pub async fn get(
+    pub(crate) async fn get(
         &self,
         api_version: &str,
         kind: &str,
@@ -169,7 +169,7 @@ impl<'a> Lone<'a> {
     }
 
     /// A field of an object of its namespace as text; none if there is no such object or field.
-    pub async fn field(
+    pub(crate) async fn field(
         &self,
         api_version: &str,
         kind: &str,
@@ -187,7 +187,7 @@ impl<'a> Lone<'a> {
     }
 
     /// Waits until a field of a ConfigMap's data has this value.
-    pub async fn until_data(&self, config_map: &str, field: &str, value: Option<&str>) -> Result<()> {
+    pub(crate) async fn until_data(&self, config_map: &str, field: &str, value: Option<&str>) -> Result<()> {
         let what = format!(
             "ConfigMap {config_map} has {field}={value:?} in {}",
             self.namespace
@@ -205,7 +205,7 @@ impl<'a> Lone<'a> {
     }
 
     /// Waits with the site's patience.
-    pub async fn until<E: std::fmt::Display>(
+    pub(crate) async fn until<E: std::fmt::Display>(
         &self,
         what: &str,
         holds: impl AsyncFnMut(Client) -> std::result::Result<bool, E>,
@@ -214,7 +214,7 @@ impl<'a> Lone<'a> {
     }
 
     /// A metric of it, as the controller serves it.
-    pub async fn metric(&self, name: &str) -> Result<Option<f64>> {
+    pub(crate) async fn metric(&self, name: &str) -> Result<Option<f64>> {
         let page = self.site.controller.get("/metrics").await?;
         let labels = format!(
             "{{namespace=\"{}\",name=\"{}\"}}",
@@ -243,7 +243,7 @@ impl<'a> Lone<'a> {
 
 /// Why something does not hold yet, for the message of a test that fails.
 #[derive(Debug)]
-pub enum Refused {
+pub(crate) enum Refused {
     Api(kube::Error),
     Not(String),
 }
@@ -264,13 +264,13 @@ impl std::fmt::Display for Refused {
 }
 
 /// The kind and its plural, as English makes it.
-pub fn resource(api_version: &str, kind: &str) -> ApiResource {
+pub(crate) fn resource(api_version: &str, kind: &str) -> ApiResource {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
 /// Where objects of a kind are served: for this namespace, unless the kind has none.
-pub fn api(client: Client, api_version: &str, kind: &str, namespace: &str) -> Api<DynamicObject> {
+pub(crate) fn api(client: Client, api_version: &str, kind: &str, namespace: &str) -> Api<DynamicObject> {
     let resource = resource(api_version, kind);
     match kind {
         "Namespace" | "CustomResourceDefinition" | "PersistentVolume" | "PriorityClass" => {
@@ -280,20 +280,20 @@ pub fn api(client: Client, api_version: &str, kind: &str, namespace: &str) -> Ap
     }
 }
 
-pub fn condition<'a>(object: &'a MultiCluster, kind: &str) -> Option<&'a Condition> {
+pub(crate) fn condition<'a>(object: &'a MultiCluster, kind: &str) -> Option<&'a Condition> {
     let conditions = &object.status.as_ref()?.conditions;
     conditions.iter().find(|condition| condition.type_ == kind)
 }
 
 /// The manifest of a ConfigMap with one entry.
-pub fn config_map(name: &str, field: &str, value: &str) -> String {
+pub(crate) fn config_map(name: &str, field: &str, value: &str) -> String {
     format!(
         "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{{field}: {value:?}}}\n"
     )
 }
 
 /// The names of the objects of a kind that bear a payload's label, in all namespaces.
-pub async fn labelled(
+pub(crate) async fn labelled(
     client: Client,
     api_version: &str,
     kind: &str,

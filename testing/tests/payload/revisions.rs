@@ -23,14 +23,14 @@ struct Change {
     revision: u64,
 }
 
-pub struct Revisions {
+pub(crate) struct Revisions {
     changes: Arc<Mutex<Vec<Change>>>,
     watches: Vec<JoinHandle<()>>,
 }
 
 impl Revisions {
     /// Follows the objects of these kinds in all namespaces that match a label selector.
-    pub fn of<'a>(
+    pub(crate) fn of<'a>(
         client: &Client,
         kinds: impl IntoIterator<Item = (&'a str, &'a str)>,
         selector: &str,
@@ -47,7 +47,7 @@ impl Revisions {
     }
 
     /// When an object was first seen, and when it was deleted last.
-    pub fn lifetime(&self, kind: &str, name: &str) -> (Option<u64>, Option<u64>) {
+    pub(crate) fn lifetime(&self, kind: &str, name: &str) -> (Option<u64>, Option<u64>) {
         let changes = self.changes.lock().unwrap();
         let of_it = || {
             changes
