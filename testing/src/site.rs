@@ -7,6 +7,8 @@ use std::time::Duration;
 use flagship::api::{MultiCluster, MultiClusterStatus};
 use futures::future::try_join_all;
 use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, ClusterOptions, start_clusters};
 use crate::controller::Controller;
@@ -170,6 +172,22 @@ impl Site {
             extra: String::new(),
             payload: String::new(),
         }
+    }
+}
+
+impl Cluster {
+    /// Changes fields of the spec of the MultiCluster with this cluster's name, as `kubectl patch` does.
+    ///
+    /// # Errors
+    /// If the API server refuses it.
+    pub async fn patch_spec(&self, namespace: &str, spec: Value) -> Result<()> {
+        let api = Api::<MultiCluster>::namespaced(self.client()?, namespace);
+        let operation = format!("patch the spec of MultiCluster {namespace}/{}", self.name());
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        api.patch(self.name(), &PatchParams::default(), &patch)
+            .await
+            .map(|_| ())
+            .map_err(Error::request(operation, self.name()))
     }
 }
 
