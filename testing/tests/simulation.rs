@@ -145,6 +145,29 @@ fn a_member_that_was_cut_off_unseats_nobody_by_coming_back() {
 }
 
 #[test]
+fn a_member_that_comes_back_is_preferred_only_when_its_old_copy_is_gone() {
+    for seed in 0..20 {
+        let slow = Weather {
+            stop_ms: (20_000, 20_000),
+            ..Weather::default()
+        };
+        let mut world = three(seed, slow);
+        (0..3).for_each(|site| world.start(site));
+        settled(&mut world, 1, 60_000);
+        world.crash(1);
+        world.run_until(20_000, |world| world.leaders() == [0]).expect("the next rank leads");
+        world.start(1);
+        world.run(15_000);
+        assert_eq!(
+            (world.leaders(), world.running()),
+            (vec![0], vec![0, 1]),
+            "seed {seed}: a member that cannot start yet is not worth stopping for"
+        );
+        settled(&mut world, 1, 40_000);
+    }
+}
+
+#[test]
 fn a_restarted_leader_with_ready_in_its_manifest_rejoins() {
     for seed in 0..100 {
         let mut world = three_settled(seed);

@@ -44,11 +44,9 @@ async fn hand_over(group: &Group, from: usize, to: usize) -> Result<Sample> {
         .filter(|overlap| overlap.to > asked)
         .count();
     if twice > 0 || first < gone {
-        return Err(Error::Wait {
-            what: "one copy at a time".into(),
-            on: format!("{old} and {new}"),
-            within: there - asked,
-            last: format!("{twice} of {OBJECTS} objects were in both\n{history}"),
+        return Err(Error::See {
+            what: format!("one copy at a time, of which {twice} of {OBJECTS} objects had two"),
+            history: history.to_string(),
         });
     }
     Ok(Sample::from([
@@ -69,10 +67,8 @@ fn last(history: &History, time: impl Fn(&Span) -> Option<Duration>) -> Option<D
 }
 
 fn incomplete(history: &History) -> Error {
-    Error::Wait {
+    Error::See {
         what: "a payload that moves".into(),
-        on: "the recording".into(),
-        within: Duration::ZERO,
-        last: history.to_string(),
+        history: history.to_string(),
     }
 }
