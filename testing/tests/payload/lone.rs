@@ -14,6 +14,7 @@ use kube::{Client, ResourceExt};
 
 pub(crate) struct Lone<'a> {
     pub(crate) site: &'a Site,
+    pub(crate) name: String,
     pub(crate) namespace: String,
     pub(crate) manifest: Manifest,
 }
@@ -24,10 +25,23 @@ impl<'a> Lone<'a> {
         let manifest = site.manifest(namespace, 5).ready();
         let lone = Lone {
             site,
+            name: site.name().to_owned(),
             namespace: namespace.to_owned(),
             manifest,
         };
         lone.edit(payload).await?;
+        Ok(lone)
+    }
+
+    /// Applies a MultiCluster of any name and spec.
+    pub(crate) async fn of_yaml(site: &'a Site, namespace: &str, name: &str, yaml: &str) -> Result<Lone<'a>> {
+        let lone = Lone {
+            site,
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            manifest: site.manifest(namespace, 5),
+        };
+        lone.write_yaml(yaml).await?;
         Ok(lone)
     }
 
@@ -38,7 +52,11 @@ impl<'a> Lone<'a> {
 
     /// Applies another manifest for it.
     pub(crate) async fn write(&self, manifest: &Manifest) -> Result<()> {
-        self.site.apply_in(&self.namespace, &manifest.yaml()).await
+        self.write_yaml(&manifest.yaml()).await
+    }
+
+    pub(crate) async fn write_yaml(&self, yaml: &str) -> Result<()> {
+        self.site.apply_in(&self.namespace, yaml).await
     }
 
     /// Waits until it says of its newest spec that the payload is in place.
@@ -137,22 +155,27 @@ impl<'a> Lone<'a> {
     pub(crate) async fn delete(&self) -> Result<()> {
         let members: Api<MultiCluster> = Api::namespaced(self.site.client()?, &self.namespace);
         members
-            .delete(self.site.name(), &DeleteParams::default())
+            .delete(&self.name, &DeleteParams::default())
             .await
             .map_err(|error| self.failed("delete the MultiCluster", &error))?;
         self.until("the MultiCluster is gone", async |_| {
-            Ok::<_, Refused>(members.get_opt(self.site.name()).await?.is_none())
+            Ok::<_, Refused>(members.get_opt(&self.name).await?.is_none())
         })
         .await
     }
 
     /// It, as it is.
     pub(crate) async fn object(&self) -> kube::Result<MultiCluster> {
-        self.site.multicluster(&self.namespace).await
+        self.members()?.get(&self.name).await
+    }
+
+    pub(crate) fn members(&self) -> kube::Result<Api<MultiCluster>> {
+        let client = self.site.client().map_err(|e| kube::Error::Service(e.into()))?;
+        Ok(Api::namespaced(client, &self.namespace))
     }
 
     pub(crate) async fn status(&self) -> kube::Result<MultiClusterStatus> {
-        self.site.status(&self.namespace).await
+        Ok(self.object().await?.status.unwrap_or_default())
     }
 
     /// An object of its namespace or, if its kind has none, of the cluster.
@@ -216,11 +239,7 @@ impl<'a> Lone<'a> {
     /// A metric of it, as the controller serves it.
     pub(crate) async fn metric(&self, name: &str) -> Result<Option<f64>> {
         let page = self.site.controller.get("/metrics").await?;
-        let labels = format!(
-            "{{namespace=\"{}\",name=\"{}\"}}",
-            self.namespace,
-            self.site.name()
-        );
+        let labels = format!("{{namespace=\"{}\",name=\"{}\"}}", self.namespace, self.name);
         let value = |line: &str| {
             line.strip_prefix(name)?
                 .strip_prefix(&labels)?
