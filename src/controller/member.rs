@@ -113,11 +113,15 @@ struct Shell {
     payload_text: Option<String>,
     payload_error: Option<String>,
     order: (u64, Order),
+    /// How many orders the runner was given: more than the election gave, since each edit of the payload is one.
+    orders_given: u64,
     orders: watch::Sender<NumberedOrder>,
     claim: watch::Sender<Option<payload::Claim>>,
     runner_status: watch::Receiver<payload::Status>,
     runner_cancel: CancellationToken,
     repairs: u64,
+    /// Whether there were objects since the payload was last gone.
+    ran: bool,
     ordered_at: Option<Instant>,
     history: VecDeque<Move>,
     leader_name: String,
@@ -215,11 +219,13 @@ impl Shell {
             payload_text: None,
             payload_error: None,
             order: (0, Order::Hold),
+            orders_given: 0,
             orders,
             claim,
             runner_status,
             runner_cancel,
             repairs: 0,
+            ran: false,
             ordered_at: None,
             history: status.history.iter().cloned().collect(),
             leader_name: status
@@ -304,7 +310,7 @@ impl Shell {
         let Some(since) = self.leaving_since else {
             return false;
         };
-        let gone = self.runner_status.borrow().phase == Phase::Stopped;
+        let gone = self.is_payload_gone();
         let left = match &self.member {
             Some(member) => member.has_left() || (gone && since.elapsed() > LEAVE_LIMIT),
             None => gone,
@@ -336,7 +342,7 @@ impl Shell {
         self.claim.send_replace(None);
         self.order = (self.order.0 + 1, Order::Stop);
         self.send_order();
-        let number = self.order.0;
+        let number = self.orders_given;
         let stopped = self
             .runner_status
             .wait_for(|status| status.order == number && status.phase == Phase::Stopped);
@@ -601,8 +607,14 @@ impl Shell {
         });
     }
 
+    /// Whether the runner has answered the newest order by having removed everything.
+    fn is_payload_gone(&self) -> bool {
+        let status = self.runner_status.borrow();
+        status.order == self.orders_given && status.phase == Phase::Stopped
+    }
+
     fn send_order(&mut self) {
-        let (number, order) = self.order;
+        let (_, order) = self.order;
         let group = self
             .member
             .as_ref()
@@ -626,7 +638,11 @@ impl Shell {
         if !matches!(order, payload::Order::Run { .. }) {
             self.ordered_at = None;
         }
-        self.orders.send_replace(NumberedOrder { number, order });
+        self.orders_given += 1;
+        self.orders.send_replace(NumberedOrder {
+            number: self.orders_given,
+            order,
+        });
     }
 
     fn send(&self, to: &Destination, group: Option<election::GroupId>, message: &Message) {
@@ -636,7 +652,11 @@ impl Shell {
         if matches!(message, Message::Heartbeat { .. }) {
             self.metrics.count_heartbeat_sent();
         }
-        let body = match to_raw_value(&Parcel { group, message }) {
+        let body = match to_raw_value(&Parcel {
+            memory: member.memory(),
+            group,
+            message,
+        }) {
             Ok(body) => body,
             Err(error) => return tracing::error!(%error, "cannot encode a message"),
         };
@@ -689,6 +709,7 @@ impl Shell {
         let received = Received {
             from,
             incarnation: incoming.incarnation,
+            memory: parcel.memory,
             group: parcel.group,
             message: parcel.message,
         };
@@ -719,11 +740,19 @@ impl Shell {
             .count();
         self.metrics
             .set_payload_objects(u64::try_from(owned).unwrap_or(u64::MAX));
-        if status.order != self.order.0 {
+        let ran = self.ran;
+        self.ran |= !status.objects.is_empty();
+        if status.order != self.orders_given {
             return;
         }
         match status.phase {
-            Phase::Stopped => self.step(election::Event::PayloadStopped(status.order)),
+            Phase::Stopped => {
+                self.ran = false;
+                if ran {
+                    self.tell(false, "Stopping", "PayloadStopped", report::stopped_note(&status));
+                }
+                self.step(election::Event::PayloadStopped(self.order.0));
+            }
             Phase::Applied => {
                 if let Some(took) = self.ordered_at.take().map(|at| at.elapsed()) {
                     self.metrics.observe_payload_apply(took);
@@ -834,6 +863,7 @@ impl Shell {
                 member.waits_for(tick).into_iter().map(str::to_owned).collect()
             }),
             payload: &runner_status,
+            payload_is_current: runner_status.order == self.orders_given,
             payload_error: self.payload_error.clone(),
             running,
             history: &history,
@@ -856,12 +886,14 @@ impl Shell {
 /// What travels inside a frame.
 #[derive(serde::Serialize)]
 struct Parcel<'a> {
+    memory: MemoryId,
     group: Option<election::GroupId>,
     message: &'a Message,
 }
 
 #[derive(serde::Deserialize)]
 struct OwnedParcel {
+    memory: MemoryId,
     #[serde(default)]
     group: Option<election::GroupId>,
     message: Message,

@@ -32,6 +32,8 @@ pub(super) struct Knowledge<'a> {
     /// Addresses that a founder waits for.
     pub waits_for: Vec<String>,
     pub payload: &'a payload::Status,
+    /// Whether that is about the newest order, and not about the payload as it was before an edit.
+    pub payload_is_current: bool,
     /// Why the payload's text cannot be used.
     pub payload_error: Option<String>,
     /// Whether the payload is to run here now.
@@ -265,13 +267,7 @@ fn founding_message(known: &Knowledge<'_>) -> String {
 }
 
 fn unreachable_message(unreachable: &BTreeMap<String, String>) -> String {
-    let named: Vec<&str> = unreachable.values().take(NAMED_MAX).map(String::as_str).collect();
-    let more = unreachable.len().saturating_sub(NAMED_MAX);
-    if more == 0 {
-        named.join("; ")
-    } else {
-        format!("{}; and {more} more", named.join("; "))
-    }
+    named(&unreachable.values().cloned().collect::<Vec<_>>())
 }
 
 fn refusal_message(refusal: &Refusal) -> String {
@@ -313,20 +309,20 @@ fn payload_condition(known: &Knowledge<'_>) -> Said {
                 payload::ObjectState::Applied | payload::ObjectState::Used
             ) && !object.message.is_empty()
         };
-        let wrong: Vec<&ObjectStatus> = known.payload.objects.iter().filter(wrong).collect();
-        let named: Vec<String> = wrong
+        let wrong: Vec<String> = known
+            .payload
+            .objects
             .iter()
-            .take(NAMED_MAX)
+            .filter(wrong)
             .map(|object| format!("{}: {}", object.key, object.message))
             .collect();
-        let more = wrong.len().saturating_sub(NAMED_MAX);
-        if more == 0 {
-            named.join("; ")
-        } else {
-            format!("{}; and {more} more", named.join("; "))
-        }
+        named(&wrong)
     };
-    match &known.payload.phase {
+    let phase = match known.running && !known.payload_is_current {
+        true => &Phase::Applying,
+        false => &known.payload.phase,
+    };
+    match phase {
         Phase::CannotStop { reason } => (
             Some(false),
             "CannotStop",
@@ -367,6 +363,28 @@ fn payload_condition(known: &Knowledge<'_>) -> Said {
             "Applying",
             "the payload is being put in place".to_owned(),
         ),
+    }
+}
+
+/// What to tell when the payload is gone: what of it is left, and why.
+pub(super) fn stopped_note(status: &payload::Status) -> String {
+    let left: Vec<String> = status
+        .objects
+        .iter()
+        .map(|object| format!("{}: {}", object.key, object.message))
+        .collect();
+    match left.is_empty() {
+        true => "the payload is gone".to_owned(),
+        false => format!("the payload is gone but for {}", named(&left)),
+    }
+}
+
+/// The first few, and how many more there are.
+fn named(texts: &[String]) -> String {
+    let first = texts[..texts.len().min(NAMED_MAX)].join("; ");
+    match texts.len().saturating_sub(NAMED_MAX) {
+        0 => first,
+        more => format!("{first}; and {more} more"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The kinds that a cluster's API server knows.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -11,7 +11,7 @@ use kube::core::{discovery::v2::APIGroupDiscoveryList, gvk::GroupVersionKind};
 use tokio::sync::{Mutex, watch};
 
 use super::{
-    access::{Access, Call, RequestError},
+    access::{Access, Call, RequestError, encode_uri_part},
     decode::Payload,
     object::ObjectKey,
 };
@@ -42,7 +42,7 @@ pub(super) struct Kinds {
     /// In which order each group prefers its versions.
     versions: HashMap<String, Vec<String>>,
     /// Groups whose own API server does not answer, so that their kinds are not known at the moment.
-    unreachable_groups: HashSet<String>,
+    stale_groups: HashSet<String>,
 }
 
 impl Kinds {
@@ -65,11 +65,17 @@ impl Kinds {
             .find_map(|version| self.get(key, version).map(|kind| (version.to_owned(), kind)))
     }
 
-    /// Whether the kind certainly does not exist, and so none of its objects does.
+    /// Whether the kind certainly does not exist, and so none of its objects does: its group is there and does not have
+    /// it. That a whole group is not listed proves nothing, see [`Catalog::absent`].
     pub(super) fn lacks(&self, key: &ObjectKey, version: &str) -> bool {
-        !self.is_empty()
-            && !self.unreachable_groups.contains(&key.group)
+        self.lists(&key.group)
+            && !self.stale_groups.contains(&key.group)
             && self.resolve(key, version).is_none()
+    }
+
+    /// Whether the group is listed, whatever is known of its kinds.
+    pub(super) fn lists(&self, group: &str) -> bool {
+        self.versions.contains_key(group)
     }
 
     /// Whether the kinds are known at all.
@@ -108,6 +114,9 @@ impl Kinds {
                 let Some(version_name) = version.version else {
                     continue;
                 };
+                if version.freshness.as_deref() == Some("Stale") {
+                    self.stale_groups.insert(name.clone());
+                }
                 self.versions
                     .entry(name.clone())
                     .or_default()
@@ -213,6 +222,28 @@ impl Catalog {
             changed
         });
         Ok(())
+    }
+
+    /// Which of these groups the API server does not serve.
+    ///
+    /// An API server that has just started tells its kinds before it has found all definitions, and then leaves groups
+    /// out that it serves a moment later. Asked for one of them it does not say "not found" but "try again".
+    ///
+    /// # Errors
+    /// The API server did not tell.
+    pub(super) async fn absent(&self, groups: &BTreeSet<String>) -> Result<BTreeSet<String>, CatalogError> {
+        let mut absent = BTreeSet::new();
+        for group in groups {
+            let call = Call::new(Method::GET, format!("/apis/{}", encode_uri_part(group)));
+            match self.access.send(call).await {
+                Ok(_) => {}
+                Err(error) if error.code() == Some(404) => {
+                    absent.insert(group.clone());
+                }
+                Err(error) => return Err(CatalogError::Discover(error.to_string())),
+            }
+        }
+        Ok(absent)
     }
 
     async fn discover(&self, path: &str) -> Result<APIGroupDiscoveryList, CatalogError> {

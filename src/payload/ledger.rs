@@ -36,8 +36,8 @@ use super::{
 pub(super) enum Action {
     /// Save the inventory.
     Save(Inventory),
-    /// Ask for the kinds that the API server knows.
-    RefreshKinds,
+    /// Ask for the kinds that the API server knows, and whether it really lacks these groups.
+    RefreshKinds(BTreeSet<String>),
     /// One step with one object, which is of this version of its API.
     Step {
         key: ObjectKey,
@@ -180,9 +180,12 @@ pub(super) struct Ledger {
     /// When the kinds may be asked for next, should one not be known.
     refresh_due: Duration,
     refresh_attempts: u32,
-    refresh_failure: Option<String>,
+    /// Why the kinds were not told the last time, and how often in a row.
+    refresh_failure: Option<(String, u32)>,
     /// Whether the kinds were told since the newest order.
     refreshed: bool,
+    /// The groups that the API server was found not to serve.
+    absent_groups: BTreeSet<String>,
     superseded: Option<(ObjectKey, u64)>,
     /// Whether a write waits for a claim.
     unclaimed: bool,
@@ -387,6 +390,7 @@ impl Ledger {
             refresh_attempts: 0,
             refresh_failure: None,
             refreshed: false,
+            absent_groups: BTreeSet::new(),
             superseded: None,
             unclaimed: false,
             searched: false,
@@ -400,6 +404,7 @@ impl Ledger {
     pub(super) fn order(&mut self, now: Duration, numbered: NumberedOrder) {
         self.number = numbered.number;
         (self.superseded, self.unclaimed, self.refreshed) = (None, false, false);
+        self.absent_groups.clear();
         self.refresh_due = now;
         if !matches!(
             (&self.mode, &numbered.order),

@@ -19,7 +19,7 @@ use super::{
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
 /// So many objects are asked for at once.
-const PAGE: usize = 500;
+const PAGE: usize = 200;
 
 /// So many foreign objects are named; one is enough to know.
 const NAMED_MAX: usize = 5;
@@ -39,8 +39,18 @@ struct PageMetadata {
 }
 
 impl Writer {
-    /// Lists objects by their metadata. A collection that does not exist has none.
+    /// Lists objects by their metadata, all of them. A collection that does not exist has none.
     async fn list(&self, path: &str, selector: Option<&str>) -> Result<Vec<Value>, RequestError> {
+        self.list_until(path, selector, |_| false).await
+    }
+
+    /// As [`Self::list`], but reads no further page once those read are enough.
+    async fn list_until(
+        &self,
+        path: &str,
+        selector: Option<&str>,
+        is_enough: impl Fn(&[Value]) -> bool,
+    ) -> Result<Vec<Value>, RequestError> {
         let (mut items, mut next) = (Vec::new(), String::new());
         loop {
             let mut call = Call::new(Method::GET, path.to_owned())
@@ -60,7 +70,7 @@ impl Writer {
                 Err(error) => return Err(error),
             };
             items.extend(page.items.into_iter().flatten());
-            if page.metadata.next.is_empty() {
+            if page.metadata.next.is_empty() || is_enough(&items) {
                 return Ok(items);
             }
             next = page.metadata.next;
@@ -79,7 +89,11 @@ impl Writer {
             })
             .collect();
         let lists = lists.into_iter().map(|(kind, path)| async move {
-            let items = self.list(&path, None).await?;
+            // A few that are not ending tell enough of a kind; a tenant may have filled the Namespace with thousands.
+            let staying = |items: &[Value]| items.iter().filter(|item| !is_ending(item)).count();
+            let items = self
+                .list_until(&path, None, |items| staying(items) > NAMED_MAX)
+                .await?;
             Ok::<_, RequestError>(
                 items
                     .into_iter()
@@ -105,12 +119,17 @@ impl Writer {
             if is_furniture {
                 continue;
             }
-            let is_ending = !item["metadata"]["deletionTimestamp"].is_null();
-            if is_ending { &mut ending } else { &mut foreign }.push(format!("{kind} {name}"));
+            if is_ending(&item) {
+                &mut ending
+            } else {
+                &mut foreign
+            }
+            .push(format!("{kind} {name}"));
         }
         foreign.sort();
         foreign.truncate(NAMED_MAX);
         if foreign.is_empty() && !ending.is_empty() {
+            ending.truncate(NAMED_MAX);
             let message = format!("it holds what is still being deleted: {}", ending.join(", "));
             return failed(Failure::Unavailable(message, None));
         }
@@ -138,7 +157,7 @@ impl Writer {
             ));
         };
         let path = collection_path(&group, &text(&version["name"]), &plural, None);
-        match self.list(&path, None).await {
+        match self.list_until(&path, None, |items| !items.is_empty()).await {
             Ok(items) => {
                 let name = |item: &Value| match item["metadata"]["namespace"].as_str() {
                     Some(namespace) => format!("{plural} {namespace}/{}", text(&item["metadata"]["name"])),
@@ -274,6 +293,10 @@ fn owners(item: &Value) -> impl Iterator<Item = (&str, &str)> {
         .into_iter()
         .flatten();
     owners.filter_map(|owner| Some((owner["kind"].as_str()?, owner["uid"].as_str()?)))
+}
+
+fn is_ending(item: &Value) -> bool {
+    !item["metadata"]["deletionTimestamp"].is_null()
 }
 
 /// What comes and goes with other objects, or is no object at all, and so is nobody's.

@@ -1,7 +1,7 @@
 //! Carries out the orders of the election for one MultiCluster: the loop between the ledger, which decides, and the API
 //! server.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     access::{Access, REQUESTS_MAX},
-    catalog::{Catalog, Kinds},
+    catalog::{Catalog, CatalogError, Kinds},
     claim::Guard,
     inventory::{Inventory, InventoryStore, StoreError},
     ledger::{Action, Ledger, Outcome, Step, Swept},
@@ -64,7 +64,7 @@ enum Done {
         inventory: Inventory,
         result: Result<(), StoreError>,
     },
-    Refreshed(Result<Arc<Kinds>, String>),
+    Refreshed(Result<(Arc<Kinds>, BTreeSet<String>), CatalogError>),
     Swept(Swept),
 }
 
@@ -105,11 +105,14 @@ impl<S: InventoryStore> Runner<S> {
                         }
                         .boxed()
                     }
-                    Action::RefreshKinds => {
+                    Action::RefreshKinds(doubted) => {
                         let catalog = self.catalog.clone();
                         async move {
-                            let result = catalog.refresh().await.map_err(|error| error.to_string());
-                            Done::Refreshed(result.map(|()| catalog.kinds()))
+                            let refresh = async {
+                                catalog.refresh().await?;
+                                Ok((catalog.kinds(), catalog.absent(&doubted).await?))
+                            };
+                            Done::Refreshed(refresh.await)
                         }
                         .boxed()
                     }
@@ -165,7 +168,9 @@ impl<S: InventoryStore> Runner<S> {
                     match done {
                         Done::Step { key, step, outcome } => ledger.stepped(now, &key, &step, outcome),
                         Done::Saved { inventory, result } => ledger.saved(now, inventory, result),
-                        Done::Refreshed(result) => ledger.refreshed(now, result),
+                        Done::Refreshed(result) => {
+                            ledger.refreshed(now, result.map_err(|error| error.to_string()));
+                        }
                         Done::Swept(swept) => ledger.swept(now, swept),
                     }
                 }

@@ -136,6 +136,14 @@ pub enum Error {
         /// The last answer or error.
         last: String,
     },
+    /// A recording shows something else than it must.
+    #[error("see {what}: the recording shows something else:\n{history}")]
+    See {
+        /// What it must show.
+        what: String,
+        /// The recording.
+        history: String,
+    },
     /// A request to an API server failed.
     #[error("{operation} in {cluster}: {source}")]
     Request {

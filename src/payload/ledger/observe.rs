@@ -1,6 +1,6 @@
 //! What was seen, answered or failed, written down.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -25,6 +25,8 @@ const MISSING: Backoff = Backoff::new(Duration::from_millis(250), Duration::from
 const REFUSED: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(60));
 /// The object changed between the look and the write, as busy ones do.
 const CONFLICT: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
+/// So many conflicts in a row are usual for an object that many write.
+const CONFLICTS_AT_ONCE: u32 = 5;
 /// Between two looks at an object that is awaited, in case its watch is slow.
 const AWAITED: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 /// Between two repairs of an object that somebody else keeps changing.
@@ -41,6 +43,9 @@ const REPAIR_MEMORY: Duration = Duration::from_secs(60);
 /// A Namespace or CustomResourceDefinition that does not serve by then holds up the rest no longer.
 const SERVING_PATIENCE: Duration = Duration::from_secs(10);
 
+/// The longest text about one object: a sentence of the API server with long names in it.
+const MESSAGE_BYTES_MAX: usize = 600;
+
 impl Ledger {
     /// A step has come to its end.
     pub(in crate::payload) fn stepped(
@@ -54,7 +59,8 @@ impl Ledger {
             return;
         };
         item.busy = false;
-        if !matches!(outcome, Outcome::Changed) {
+        // A look between two conflicts is no sign that they are over.
+        if !matches!(outcome, Outcome::Changed | Outcome::Exists) && !matches!(step, Step::Look) {
             item.conflicts = 0;
         }
         if !matches!(
@@ -75,6 +81,17 @@ impl Ledger {
                 item.conflicts += 1;
                 if item.conflicts > 1 {
                     item.due = now + CONFLICT.delay(item.conflicts - 1, &mut self.rng);
+                }
+                if item.conflicts > CONFLICTS_AT_ONCE {
+                    item.fault = Some(Fault {
+                        state: ObjectState::Unavailable,
+                        message: format!(
+                            "it cannot be written: {} times in a row the API server said that it had changed meanwhile; \
+                             see who writes it so often, or which admission webhook answers 409",
+                            item.conflicts
+                        ),
+                        attempts: item.conflicts,
+                    });
                 }
             }
             Outcome::Contents(contents) if contents.is_empty() => item.empty = true,
@@ -171,18 +188,26 @@ impl Ledger {
         }
     }
 
-    /// The API server told its kinds, or not.
-    pub(in crate::payload) fn refreshed(&mut self, now: Duration, result: Result<Arc<Kinds>, String>) {
+    /// The API server told its kinds, and which of the groups asked for it does not serve; or not.
+    pub(in crate::payload) fn refreshed(
+        &mut self,
+        now: Duration,
+        result: Result<(Arc<Kinds>, BTreeSet<String>), String>,
+    ) {
         self.refreshing = false;
         self.refresh_attempts += 1;
         self.refresh_due = now + REFRESH.delay(self.refresh_attempts, &mut self.rng);
         match result {
-            Ok(kinds) => {
+            Ok((kinds, absent_groups)) => {
                 self.refreshed = true;
+                self.absent_groups = absent_groups;
                 self.refresh_failure = None;
                 self.kinds(now, kinds);
             }
-            Err(message) => self.refresh_failure = Some(message),
+            Err(message) => {
+                let attempts = self.refresh_failure.as_ref().map_or(0, |(_, attempts)| *attempts) + 1;
+                self.refresh_failure = Some((message, attempts));
+            }
         }
     }
 
@@ -326,6 +351,8 @@ impl Ledger {
         let was_right = item.right;
         (item.seen, item.right, item.expected, item.awaited) = (Seen::Absent, false, None, None);
         item.due = now;
+        // What needs it waits for it again.
+        item.settled &= !key.is_shareable();
         if item.uid.take().is_some() {
             self.save_due.get_or_insert(now + SAVE_DELAY);
         }
@@ -404,7 +431,7 @@ impl Ledger {
         item.due = now + at_least.map_or(delay, |wait| delay.max(wait.min(backoff.max)));
         item.fault = Some(Fault {
             state,
-            message: failure.to_string(),
+            message: cut(failure.to_string()),
             attempts,
         });
     }
@@ -483,6 +510,16 @@ impl Ledger {
             stopping.sweep.objects.remove(key);
         }
     }
+}
+
+/// An API server may quote a whole value in its refusal, and a full inventory leaves little room in the status: what a
+/// person needs stands at the beginning.
+fn cut(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES_MAX {
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+        message.push('…');
+    }
+    message
 }
 
 fn texts(list: &Value) -> Vec<String> {

@@ -155,7 +155,15 @@ impl Ledger {
             return plan.wait_until(self.refresh_due);
         }
         self.refreshing = true;
-        plan.actions.push(Action::RefreshKinds);
+        let to_go = self
+            .items
+            .iter()
+            .filter(|(_, item)| item.document.is_none() && !item.is_removed());
+        let unlisted = to_go
+            .map(|(key, _)| &key.group)
+            .filter(|group| !self.kinds.lists(group));
+        plan.actions
+            .push(Action::RefreshKinds(unlisted.cloned().collect()));
     }
 
     /// Draws the conclusions from what was seen of the objects that are to go: which are gone, which are not ours (any
@@ -172,7 +180,9 @@ impl Ledger {
                 }
                 now < *until
             });
-            if self.refreshed && self.kinds.lacks(key, &item.version) {
+            let is_unknown = self.kinds.lacks(key, &item.version)
+                || self.absent_groups.contains(&key.group) && !self.kinds.lists(&key.group);
+            if self.refreshed && is_unknown {
                 // With its kind, every object of it is gone.
                 (item.seen, item.maybe_until) = (Seen::Absent, None);
             }

@@ -42,7 +42,9 @@ impl Ledger {
             Mode::Held => Phase::Held,
             Mode::Stopping(stopping) if stopping.state == SweepState::Clean => Phase::Stopped,
             Mode::Stopping(stopping) => match &stopping.failure {
-                None if !any(&[ObjectState::Stuck, ObjectState::Forbidden, ObjectState::Rejected]) => {
+                None if !any(&[ObjectState::Stuck, ObjectState::Forbidden, ObjectState::Rejected])
+                    && !(stopping.search.is_some() && self.is_discovery_stuck()) =>
+                {
                     Phase::Stopping
                 }
                 _ => Phase::CannotStop {
@@ -72,17 +74,28 @@ impl Ledger {
                         ObjectState::Applied | ObjectState::Used | ObjectState::Kept | ObjectState::Released
                     )
                 };
+                let is_going = |state| matches!(state, ObjectState::Pruning | ObjectState::Deleting);
                 if objects.iter().all(|object| is_fine(object.state)) {
                     Phase::Applied
                 } else if self.unclaimed {
                     Phase::Unclaimed
-                } else if any(&[ObjectState::Pending, ObjectState::Establishing]) {
+                } else if any(&[ObjectState::Pending, ObjectState::Establishing])
+                    || objects
+                        .iter()
+                        .all(|object| is_fine(object.state) || is_going(object.state))
+                {
                     Phase::Applying
                 } else {
                     Phase::Incomplete
                 }
             }
         }
+    }
+
+    fn is_discovery_stuck(&self) -> bool {
+        self.refresh_failure
+            .as_ref()
+            .is_some_and(|(_, attempts)| *attempts >= FAILURES_TO_STUCK)
     }
 
     fn stop_obstacle(&self, objects: &[ObjectStatus]) -> String {
@@ -95,9 +108,10 @@ impl Ledger {
         match (&self.mode, stuck) {
             (_, Some(object)) => format!("{}: {}", object.key, object.message),
             (Mode::Stopping(stopping), None) => {
+                let discovery = self.refresh_failure.as_ref().map(|(failure, _)| failure);
                 format!(
                     "cannot list what may be left: {}",
-                    stopping.failure.as_deref().unwrap_or_default()
+                    stopping.failure.as_ref().or(discovery).map_or("", String::as_str)
                 )
             }
             _ => String::new(),
@@ -173,6 +187,20 @@ impl Ledger {
             return (
                 if is_stuck { ObjectState::Stuck } else { fault.state },
                 fault.message.clone(),
+            );
+        }
+        if let Some((failure, _)) = &self.refresh_failure
+            && self.kinds.resolve(key, &item.version).is_none()
+            && !matches!(self.mode, Mode::Held)
+        {
+            let is_stuck = !running && self.is_discovery_stuck();
+            return (
+                if is_stuck {
+                    ObjectState::Stuck
+                } else {
+                    ObjectState::Unavailable
+                },
+                failure.clone(),
             );
         }
         let awaited_long = item

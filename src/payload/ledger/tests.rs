@@ -5,7 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::SeedableRng as _;
 use serde_json::json;
@@ -149,7 +149,8 @@ impl Desk {
                 self.ledger.saved(self.now, inventory, Ok(()));
                 text
             }
-            Action::RefreshKinds => "RefreshKinds".to_owned(),
+            Action::RefreshKinds(doubted) if doubted.is_empty() => "RefreshKinds".to_owned(),
+            Action::RefreshKinds(doubted) => format!("RefreshKinds {doubted:?}"),
             Action::Sweep(sweep) => {
                 let names = sweep
                     .objects
@@ -434,7 +435,8 @@ fn a_namespace_that_exists_is_used_and_stays() {
         Outcome::Object(json!({"metadata": {"name": "ns", "uid": "x", "resourceVersion": "3"}})),
     );
     assert_eq!(desk.state("Namespace ns"), ObjectState::Used);
-    assert_eq!(desk.plan(), ["Create ConfigMap a"]);
+    desk.wait(Duration::from_millis(600));
+    assert_eq!(desk.plan(), ["Create ConfigMap a", "Save [ConfigMap a]"]);
     // It is gone when it is needed: then it is ours to create.
     desk.answer(
         "ConfigMap a",
@@ -916,6 +918,7 @@ fn an_empty_inventory_is_stopped_at_once() {
 #[test]
 fn a_namespace_with_foreign_contents_is_kept() {
     let mut desk = Desk::running(&manifest("Namespace", "ns"));
+    let namespace = desk.object("Namespace ns");
     desk.stop();
     assert_eq!(desk.plan(), ["ListContents Namespace ns"]);
     desk.answer(
@@ -945,7 +948,9 @@ fn a_namespace_with_foreign_contents_is_kept() {
     assert_eq!(desk.plan(), ["Save [Namespace ns kept]"]);
     // The next stop asks again; so does nobody who may not list.
     desk.stop();
-    desk.plan();
+    assert_eq!(desk.plan(), ["Look Namespace ns"]);
+    desk.answer("Namespace ns", Outcome::Object(namespace));
+    assert_eq!(desk.plan(), ["ListContents Namespace ns"]);
     desk.answer(
         "Namespace ns",
         failure(Failure::Forbidden(
@@ -990,7 +995,7 @@ fn a_custom_resource_waits_for_its_definition() {
     desk.watched("CustomResourceDefinition widgets.example.com", &created);
     assert_eq!(desk.plan(), ["RefreshKinds"]);
     assert_eq!(desk.state("Widget w"), ObjectState::UnknownKind);
-    desk.ledger.refreshed(desk.now, Ok(kinds()));
+    desk.ledger.refreshed(desk.now, Ok((kinds(), BTreeSet::new())));
     let plan = desk.ledger.plan(desk.now, 8, true);
     let wait = plan.again_at.expect("it asks again") - desk.now;
     assert!(
@@ -999,7 +1004,8 @@ fn a_custom_resource_waits_for_its_definition() {
     );
     desk.wait(wait);
     assert_eq!(desk.plan(), ["RefreshKinds"]);
-    desk.ledger.refreshed(desk.now, Ok(kinds_with_widgets()));
+    desk.ledger
+        .refreshed(desk.now, Ok((kinds_with_widgets(), BTreeSet::new())));
     assert_eq!(desk.plan(), ["Create Widget w"]);
     desk.succeed("Widget w");
     assert_eq!(desk.status().phase, Phase::Applied);
@@ -1032,16 +1038,101 @@ fn objects_of_a_kind_that_is_no_more_are_gone() {
         kept: false,
     };
     let mut desk = Desk::new(Inventory {
-        entries: vec![entry("Widget", "example.com")],
+        entries: vec![entry("Widget", "example.com"), entry("Gizmo", "apps")],
     });
     desk.stop();
     // What was known before the stop may be out of date.
+    let ask = "RefreshKinds {\"example.com\"}";
+    assert_eq!(desk.plan(), [ask]);
+    for attempt in 1..=3 {
+        desk.ledger.refreshed(desk.now, Err("no answer".to_owned()));
+        let phase = match attempt {
+            3 => Phase::CannotStop {
+                reason: "Widget.example.com w: no answer".to_owned(),
+            },
+            _ => Phase::Stopping,
+        };
+        assert_eq!(desk.status().phase, phase);
+        desk.wait(Duration::from_secs(2));
+        assert_eq!(desk.plan(), [ask]);
+    }
+    // An API server that has just started may not list the group yet.
+    desk.ledger.refreshed(desk.now, Ok((kinds(), BTreeSet::new())));
+    desk.wait(Duration::from_secs(9));
+    assert_eq!(desk.plan(), [ask]);
+    assert_eq!(desk.state("Widget w"), ObjectState::Deleting);
+    let absent = BTreeSet::from(["example.com".to_owned()]);
+    desk.ledger.refreshed(desk.now, Ok((kinds(), absent)));
+    assert_eq!(desk.plan(), ["Sweep [Gizmo w, Widget w]"]);
+}
+
+#[test]
+fn a_group_whose_server_is_down_keeps_its_objects_listed() {
+    let entry = Entry {
+        key: ObjectKey {
+            group: "example.com".to_owned(),
+            kind: "Widget".to_owned(),
+            namespace: None,
+            name: "w".to_owned(),
+        },
+        version: "v1".to_owned(),
+        uid: Some("u".to_owned()),
+        kept: false,
+    };
+    let mut stale = (*kinds()).clone();
+    let list = json!({"items": [{"metadata": {"name": "example.com"}, "versions": [{"version": "v1", "freshness": "Stale"}]}]});
+    stale.add(serde_json::from_value(list).unwrap());
+    let mut desk = Desk::new(Inventory { entries: vec![entry] });
+    desk.stop();
+    desk.plan();
+    desk.ledger
+        .refreshed(desk.now, Ok((Arc::new(stale), BTreeSet::new())));
+    desk.wait(Duration::from_secs(9));
     assert_eq!(desk.plan(), ["RefreshKinds"]);
-    desk.ledger.refreshed(desk.now, Err("no answer".to_owned()));
-    desk.wait(Duration::from_secs(1));
-    assert_eq!(desk.plan(), ["RefreshKinds"]);
-    desk.ledger.refreshed(desk.now, Ok(kinds()));
-    assert_eq!(desk.plan(), ["Sweep [Widget w]"]);
+    assert_eq!(desk.status().phase, Phase::Stopping);
+}
+
+#[test]
+fn conflicts_are_met_with_ever_longer_waits_and_told() {
+    let mut desk = Desk::running(&manifest("ConfigMap", "a"));
+    let mut live = desk.object("ConfigMap a");
+    desk.run(2, &manifest("ConfigMap", "a"));
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        let plan = desk.plan();
+        assert!(plan[0].starts_with("Apply u-a@"), "{plan:?}");
+        desk.answer("ConfigMap a", Outcome::Changed);
+        let time = desk.ledger.plan(desk.now, 0, true).again_at.unwrap_or(desk.now);
+        waits.push((time - desk.now).as_millis());
+        desk.now = time;
+        assert_eq!(desk.plan(), ["Look ConfigMap a"]);
+        desk.revision += 1;
+        live["metadata"]["resourceVersion"] = desk.revision.to_string().into();
+        desk.answer("ConfigMap a", Outcome::Object(live.clone()));
+    }
+    assert!(waits[1] >= 20 && waits[8] >= 1_000, "{waits:?}");
+    assert_eq!(desk.state("ConfigMap a"), ObjectState::Unavailable);
+    let message = &desk.status().objects[0].message;
+    assert!(message.contains("9 times in a row"), "{message}");
+    desk.plan();
+    desk.succeed("ConfigMap a");
+    assert_eq!(desk.state("ConfigMap a"), ObjectState::Applied);
+}
+
+#[test]
+fn a_long_refusal_is_cut() {
+    let mut desk = Desk::new(Inventory::default());
+    desk.run(1, &manifest("ConfigMap", "a"));
+    desk.plan();
+    desk.plan();
+    let refusal = format!("Invalid value: {}", "ä".repeat(100_000));
+    desk.answer("ConfigMap a", failure(Failure::Rejected(refusal)));
+    let message = &desk.status().objects[0].message;
+    assert!(
+        message.starts_with("Invalid value: ää") && message.len() < 610,
+        "{}",
+        message.len()
+    );
 }
 
 #[test]
