@@ -105,9 +105,14 @@ impl Member {
         self.send(heard.leader, message, context.out);
     }
 
-    /// Whether it could lead if it were asked to.
+    /// Whether it could lead if it were asked to. One whose own old copy is still stopping could not start the payload
+    /// before that is gone, and nobody would run it meanwhile.
     fn is_eligible(&self) -> bool {
-        self.is_voter() && !self.persist_failed && self.resignation.is_none() && !self.dissolving
+        self.is_voter()
+            && !self.persist_failed
+            && self.resignation.is_none()
+            && !self.dissolving
+            && self.payload_gone
     }
 
     pub(super) fn on_handover(&mut self, from: MemberId, term: Term, context: &mut Context<'_>) {

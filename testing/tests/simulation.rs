@@ -155,7 +155,9 @@ fn a_member_that_comes_back_is_preferred_only_when_its_old_copy_is_gone() {
         (0..3).for_each(|site| world.start(site));
         settled(&mut world, 1, 60_000);
         world.crash(1);
-        world.run_until(20_000, |world| world.leaders() == [0]).expect("the next rank leads");
+        world
+            .run_until(20_000, |world| world.leaders() == [0])
+            .expect("the next rank leads");
         world.start(1);
         world.run(15_000);
         assert_eq!(
