@@ -239,6 +239,9 @@ struct Item {
     owned: bool,
     /// Whether it is looked for without being listed: a stop's search.
     suspected: bool,
+    /// Whether it may have been created by this MultiCluster at any time. What was refused never was, so there is nothing
+    /// to look for when the payload drops it.
+    maybe_created: bool,
     kept: bool,
     uid: Option<String>,
     seen: Seen,
@@ -322,6 +325,7 @@ impl Item {
             document: None,
             owned: false,
             suspected: false,
+            maybe_created: false,
             kept: false,
             uid: None,
             seen: Seen::Unknown,
@@ -367,7 +371,7 @@ impl Ledger {
         let mut items = BTreeMap::new();
         for (place, entry) in inventory.entries.iter().enumerate() {
             let mut item = Item::new(&entry.key, &entry.version, place);
-            item.owned = true;
+            (item.owned, item.maybe_created) = (true, true);
             item.kept = entry.kept;
             item.uid.clone_from(&entry.uid);
             items.insert(entry.key.clone(), item);
@@ -470,7 +474,7 @@ impl Ledger {
         }
         self.items
             .iter()
-            .filter(|(_, item)| item.owned && !item.suspected)
+            .filter(|(_, item)| item.owned && !item.suspected && item.maybe_created)
             .filter_map(|(key, item)| {
                 let (version, kind) = self.kinds.resolve(key, &item.version)?;
                 kind.watchable.then(|| WatchedKind {
@@ -529,6 +533,10 @@ impl Ledger {
             }
             item.document = Some(index);
             (item.place, item.kept) = (index, false);
+            if std::mem::take(&mut item.suspected) {
+                // A stop looked for it; now it is to be there, and is listed like the others.
+                (item.owned, item.fault, item.due) = (false, None, now);
+            }
             item.version.clone_from(&document.version);
             if is_place_known && !matches!(item.seen, Seen::Foreign(_)) && !item.owned {
                 item.owned = true;
@@ -599,7 +607,7 @@ impl Ledger {
                 .entry(key.clone())
                 .or_insert_with(|| Item::new(&key, &document.version, index));
             if !item.owned {
-                (item.owned, item.suspected) = (true, true);
+                (item.owned, item.suspected, item.maybe_created) = (true, true, true);
             }
         }
         self.sort();

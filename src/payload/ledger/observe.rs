@@ -232,6 +232,7 @@ impl Ledger {
                         .entry(key.clone())
                         .or_insert_with(|| super::Item::new(&key, &version, 0));
                     (item.owned, item.kept, item.seen) = (true, false, Seen::Unsure);
+                    item.maybe_created = true;
                     (item.fault, item.awaited, item.due) = (None, None, now);
                 }
                 self.sort();
@@ -276,6 +277,7 @@ impl Ledger {
             }
         };
         let mut drifted = false;
+        item.maybe_created = true;
         if let Mode::Running { term, group, .. } = &self.mode
             && stamp.group == *group
             && stamp.term > *term
@@ -401,6 +403,12 @@ impl Ledger {
         };
         if maybe_until.is_some() {
             (item.maybe_until, item.seen) = (maybe_until, Seen::Unsure);
+            item.maybe_created = true;
+        }
+        if item.suspected && matches!(failure, Failure::Forbidden(_)) {
+            // What no inventory lists and may not even be read was not written either.
+            (item.seen, item.maybe_created) = (Seen::Absent, false);
+            return;
         }
         let (state, backoff, at_least) = match &failure {
             // Nothing was done; it goes on with the next claim.
