@@ -323,11 +323,16 @@ fn payload_condition(known: &Knowledge<'_>) -> Said {
 /// How far a payload is that is to run here.
 fn running_said(phase: &Phase, objects: &[ObjectStatus]) -> Said {
     match phase {
-        Phase::Applied => (
-            Some(true),
-            "Applied",
-            format!("{} objects are in place", objects.len()),
-        ),
+        Phase::Applied => {
+            let remarks: Vec<String> = objects
+                .iter()
+                .filter(|object| object.state == payload::ObjectState::Applied && !object.message.is_empty())
+                .map(|object| format!("; {}: {}", object.key, object.message))
+                .take(1)
+                .collect();
+            let message = format!("{} objects are in place{}", objects.len(), remarks.concat());
+            (Some(true), "Applied", message)
+        }
         Phase::Held | Phase::Applying | Phase::Stopping | Phase::Stopped => (
             Some(false),
             "Applying",

@@ -182,6 +182,8 @@ pub(super) struct Ledger {
     refresh_attempts: u32,
     /// Why the kinds were not told the last time, and how often in a row.
     refresh_failure: Option<(String, u32)>,
+    /// The watches that are not permitted, and what the API server says about it.
+    refused_watches: BTreeMap<WatchedKind, String>,
     /// Whether the kinds were told since the newest order.
     refreshed: bool,
     /// The groups that the API server was found not to serve.
@@ -393,6 +395,7 @@ impl Ledger {
             refresh_due: Duration::ZERO,
             refresh_attempts: 0,
             refresh_failure: None,
+            refused_watches: BTreeMap::new(),
             refreshed: false,
             absent_groups: BTreeSet::new(),
             superseded: None,
@@ -409,6 +412,7 @@ impl Ledger {
         self.number = numbered.number;
         (self.superseded, self.unclaimed, self.refreshed) = (None, false, false);
         self.absent_groups.clear();
+        self.refused_watches.clear();
         self.refresh_due = now;
         if !matches!(
             (&self.mode, &numbered.order),
@@ -475,17 +479,20 @@ impl Ledger {
         self.items
             .iter()
             .filter(|(_, item)| item.owned && !item.suspected && item.maybe_created)
-            .filter_map(|(key, item)| {
-                let (version, kind) = self.kinds.resolve(key, &item.version)?;
-                kind.watchable.then(|| WatchedKind {
-                    group: key.group.clone(),
-                    version,
-                    kind: key.kind.clone(),
-                    plural: kind.plural.clone(),
-                    namespace: key.namespace.clone(),
-                })
-            })
+            .filter_map(|(key, item)| self.watched_kind(key, item))
             .collect()
+    }
+
+    /// By which watch changes of the object are noticed; none if its kind cannot be watched.
+    fn watched_kind(&self, key: &ObjectKey, item: &Item) -> Option<WatchedKind> {
+        let (version, kind) = self.kinds.resolve(key, &item.version)?;
+        kind.watchable.then(|| WatchedKind {
+            group: key.group.clone(),
+            version,
+            kind: key.kind.clone(),
+            plural: kind.plural.clone(),
+            namespace: key.namespace.clone(),
+        })
     }
 
     pub(super) fn is_running(&self) -> bool {

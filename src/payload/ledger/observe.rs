@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     Failure, Fault, Ledger, Live, Mode, OnDemotion, Outcome, SAVE_DELAY, Seen, Step, SweepState, Swept,
+    WatchedKind,
 };
 use crate::payload::{
     backoff::Backoff,
@@ -149,7 +150,12 @@ impl Ledger {
     }
 
     /// A watch has listed all objects of ours of one kind and place; those that it did not list may be gone.
-    pub(in crate::payload) fn listed(&mut self, is_missing: impl Fn(&ObjectKey) -> bool) {
+    pub(in crate::payload) fn listed(
+        &mut self,
+        watched: &WatchedKind,
+        is_missing: impl Fn(&ObjectKey) -> bool,
+    ) {
+        self.refused_watches.remove(watched);
         for (key, item) in &mut self.items {
             if !is_missing(key) {
                 continue;
@@ -160,6 +166,11 @@ impl Ledger {
                 item.seen = Seen::Unsure;
             }
         }
+    }
+
+    /// A watch is not permitted; it is tried again all the same.
+    pub(in crate::payload) fn watch_refused(&mut self, watched: WatchedKind, reason: String) {
+        self.refused_watches.insert(watched, cut(reason));
     }
 
     /// The inventory was saved, or not.

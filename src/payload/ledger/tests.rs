@@ -541,11 +541,32 @@ fn a_deletion_seen_during_a_write_is_not_forgotten() {
 #[test]
 fn an_object_missing_from_a_list_is_looked_at() {
     let mut desk = Desk::running(&["a", "b"].map(|name| manifest("ConfigMap", name)).concat());
-    desk.ledger.listed(|key| key.name == "a");
+    let watched = desk.ledger.watches().first().unwrap().clone();
+    desk.ledger.listed(&watched, |key| key.name == "a");
     assert_eq!(desk.plan(), ["Look ConfigMap a"]);
     desk.succeed("ConfigMap a");
     assert_eq!(desk.plan(), NOTHING);
     assert_eq!(desk.status().repairs, 0);
+}
+
+#[test]
+fn what_may_not_be_watched_is_said_to_be_blind_until_it_may() {
+    let mut desk = Desk::running(&manifest("ConfigMap", "a"));
+    let watched = desk.ledger.watches().first().unwrap().clone();
+    desk.ledger
+        .watch_refused(watched.clone(), "User x cannot watch resource".to_owned());
+    let status = desk.status();
+    assert_eq!(
+        (status.phase, status.objects[0].state),
+        (Phase::Applied, ObjectState::Applied)
+    );
+    assert_eq!(
+        status.objects[0].message,
+        "in place, but if others change it that is not noticed: User x cannot watch resource: \
+         grant this to the controller's ServiceAccount"
+    );
+    desk.ledger.listed(&watched, |_| false);
+    assert_eq!(desk.status().objects[0].message, "");
 }
 
 #[test]
