@@ -13,8 +13,9 @@ INSTALL := manifests/install.yaml
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Show a failover between three real control planes (KEEP=1 leaves them running)
-	KEEP=$(KEEP) cargo run --release --package flagship-testing --bin demo
+demo: ## Show a failover between three real control planes (KEEP=1 leaves them running, REMOVE=1 removes those)
+	cargo build --release --package flagship
+	cargo run --release --package flagship-testing --bin demo -- $(if $(KEEP),--keep) $(if $(REMOVE),--remove)
 
 test: check ## Check everything and run all tests, from a fresh clone
 	cargo test --workspace
@@ -36,4 +37,5 @@ fix: ## Format, apply lints' suggestions, write the generated files
 	$(FLAGSHIP) install > $(INSTALL).new && mv $(INSTALL).new $(INSTALL)
 
 bench: ## Measure failover, handover and idle cost; print a table and write JSON
+	cargo build --release --package flagship
 	cargo run --release --package flagship-testing --bin bench

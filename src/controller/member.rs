@@ -655,7 +655,11 @@ impl Shell {
         if matches!(message, Message::Heartbeat { .. }) {
             self.metrics.count_heartbeat_sent();
         }
-        let body = match to_raw_value(&Parcel { group, message }) {
+        let body = match to_raw_value(&Parcel {
+            memory: member.memory(),
+            group,
+            message,
+        }) {
             Ok(body) => body,
             Err(error) => return tracing::error!(%error, "cannot encode a message"),
         };
@@ -708,6 +712,7 @@ impl Shell {
         let received = Received {
             from,
             incarnation: incoming.incarnation,
+            memory: parcel.memory,
             group: parcel.group,
             message: parcel.message,
         };
@@ -891,12 +896,14 @@ impl Shell {
 /// What travels inside a frame.
 #[derive(serde::Serialize)]
 struct Parcel<'a> {
+    memory: MemoryId,
     group: Option<election::GroupId>,
     message: &'a Message,
 }
 
 #[derive(serde::Deserialize)]
 struct OwnedParcel {
+    memory: MemoryId,
     #[serde(default)]
     group: Option<election::GroupId>,
     message: Message,

@@ -31,6 +31,8 @@ impl Member {
         if !matches!(self.role, Role::Follower) {
             self.become_follower(context);
         }
+        self.claim = None;
+        self.unanswered_rounds = 0;
         if self
             .promise
             .is_none_or(|promise| (promise.leader, promise.term) != (Some(from), term))
@@ -76,12 +78,13 @@ impl Member {
         });
     }
 
-    /// Acknowledges the last heartbeat if all that it says is durable by now.
+    /// Acknowledges the last heartbeat once its term is durable. The roster that it brought may come later: the
+    /// acknowledgement tells which one is held, and a slow API server must not cost the leader its claim.
     pub(super) fn acknowledge_again(&mut self, context: &mut Context<'_>) {
         let Some(heard) = self.heard.clone() else {
             return;
         };
-        if heard.term == self.durable.term && matches!(self.role, Role::Follower) && self.staged.is_none() {
+        if heard.term == self.durable.term && matches!(self.role, Role::Follower) {
             // The promise is for the lease of the roster that is durable now, from the heartbeat's arrival.
             self.promise_to(heard.leader, heard.term, heard.at);
             self.acknowledge(&heard, context);
@@ -139,14 +142,11 @@ impl Member {
         if self.dissolving {
             return self.dissolve(context);
         }
-        if self.persist_failed && self.staged.is_none() && context.now >= self.not_before {
-            let same = self.durable.clone();
-            self.stage(same, context.out);
-            return;
+        if self.persist_failed {
+            // A member that cannot persist does not vote, least of all for itself.
+            return self.tend_leaving(context);
         }
-        if self.resignation == Some(Resignation::Leaving) && context.now >= self.next_leave {
-            self.ask_to_leave(context);
-        }
+        self.tend_leaving(context);
         let Some(stand_at) = self.stand_at().filter(|at| *at <= context.now) else {
             return;
         };
@@ -159,10 +159,15 @@ impl Member {
         self.begin_campaign(context);
     }
 
-    fn ask_to_leave(&mut self, context: &mut Context<'_>) {
+    /// A voter that is to leave asks the leader, or everybody where it does not know who leads.
+    fn tend_leaving(&mut self, context: &mut Context<'_>) {
+        if self.resignation != Some(Resignation::Leaving) || context.now < self.next_leave {
+            return;
+        }
         self.next_leave = context.now + self.settings().round_ms();
         match self
             .promise
+            .filter(|promise| promise.until > context.now)
             .and_then(|promise| promise.leader)
             .filter(|leader| *leader != self.id)
         {
@@ -203,9 +208,11 @@ impl Member {
             .into_iter()
             .filter(|voter| Some(voter.id) != silent);
         let position = left.take_while(|voter| voter.id != self.id).count();
+        // However many are preferred, a group is not to be without a leader for long because they are all gone.
         let delay_ms = i64::try_from(position)
             .unwrap_or(i64::MAX)
-            .saturating_mul(roster.settings.heartbeat_ms);
+            .saturating_mul(roster.settings.heartbeat_ms)
+            .min(roster.settings.lease_ms);
         let from = self
             .promise
             .map_or(self.not_before, |promise| promise.until.max(self.not_before));
@@ -219,7 +226,7 @@ impl Member {
         let leave = (self.resignation == Some(Resignation::Leaving)).then_some(self.next_leave);
         let retry = (self.persist_failed && self.staged.is_none()).then_some(self.not_before);
         // While a write is under way no election can begin; its end makes the member look again.
-        let stand = if self.staged.is_none() {
+        let stand = if self.staged.is_none() && !self.persist_failed {
             self.stand_at()
         } else {
             None

@@ -2,7 +2,7 @@
 
 use super::durable::{Durable, Membership};
 use super::member::{Context, Destination, Heard, Member, Notice, Problem, Role, StepDown};
-use super::message::{Founder, Message, Refusal};
+use super::message::{Founder, Message, Precedence, Refusal};
 use super::roster::{Roster, Voter};
 use super::types::{GroupId, MemberId, Term, Tick};
 
@@ -14,12 +14,15 @@ const REMEMBERED_MAX: usize = 64;
 pub(super) struct Joining {
     pub since: Tick,
     pub next_probe: Tick,
+    /// When this member last looked whether it may found a group.
+    pub looked_at: Tick,
     /// Addresses that others named, besides the fleet.
     pub known: Vec<String>,
     /// Leaders that spoke to this member as to the voter that it was.
     pub leaders: Vec<MemberId>,
     pub answers: Vec<Answer>,
     pub rivals: Vec<Rival>,
+    pub yielded: Option<Yielded>,
 }
 
 /// The last "no group" from an address of the fleet.
@@ -31,10 +34,19 @@ pub(super) struct Answer {
     pub yields: bool,
 }
 
-/// Another member that may found a group, and goes first.
+/// Another member that goes first: it may found a group, or has one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Rival {
     pub id: MemberId,
+    pub at: Tick,
+    /// As a founder; `None` while it is in a group, which goes before all founders.
+    pub precedence: Option<Precedence>,
+}
+
+/// The member that this one lets go first, so that it lets no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Yielded {
+    pub to: MemberId,
     pub at: Tick,
 }
 
@@ -43,10 +55,12 @@ impl Joining {
         Joining {
             since: now,
             next_probe: now,
+            looked_at: now - 1,
             known: Vec::new(),
             leaders: Vec::new(),
             answers: Vec::new(),
             rivals: Vec::new(),
+            yielded: None,
         }
     }
 
@@ -63,12 +77,26 @@ impl Joining {
         }
     }
 
-    fn note_rival(&mut self, id: MemberId, at: Tick) {
+    fn note_rival(&mut self, id: MemberId, precedence: Option<Precedence>, at: Tick) {
         self.rivals.retain(|rival| rival.id != id);
         if self.rivals.len() == REMEMBERED_MAX {
             self.rivals.remove(0);
         }
-        self.rivals.push(Rival { id, at });
+        self.rivals.push(Rival { id, at, precedence });
+    }
+
+    /// Whether `asker` goes before all that were heard since `since`, and nobody else was let go first since then: two
+    /// founders that do not know of each other may both ask this member.
+    fn goes_first(&self, asker: MemberId, precedence: Precedence, since: Tick) -> bool {
+        let before = |rival: &Rival| rival.precedence.is_none_or(|other| other > precedence);
+        let preceded = self
+            .rivals
+            .iter()
+            .any(|rival| rival.id != asker && rival.at > since && before(rival));
+        let promised = self
+            .yielded
+            .is_some_and(|yielded| yielded.to != asker && yielded.at > since);
+        !preceded && !promised
     }
 }
 
@@ -103,6 +131,9 @@ impl Member {
             return self.found(context);
         }
         if joining.next_probe > now {
+            if let Role::Outside(joining) = &mut self.role {
+                joining.looked_at = now;
+            }
             return;
         }
         // Its own address too: what answers there and is not this member has the same address by mistake, and says so.
@@ -134,6 +165,7 @@ impl Member {
         }
         if let Role::Outside(joining) = &mut self.role {
             joining.next_probe = now + pause_ms;
+            joining.looked_at = now;
         }
     }
 
@@ -143,7 +175,7 @@ impl Member {
         }
         let listened = self.listened_at(joining);
         // The end of listening counts once; after it, answers decide.
-        let at = if self.config.ready && listened > joining.next_probe - self.settings().round_ms() {
+        let at = if self.config.ready && listened > joining.looked_at {
             joining.next_probe.min(listened)
         } else {
             joining.next_probe
@@ -163,6 +195,10 @@ impl Member {
             .iter()
             .any(|rival| now.since(rival.at) < lease_ms * 2);
         if !self.config.ready || rivalled {
+            return false;
+        }
+        // Whom an earlier start let go first is forgotten.
+        if self.durable.incarnation > 1 && now < self.listened_at(joining) {
             return false;
         }
         let mut asked = self
@@ -239,22 +275,37 @@ impl Member {
     ) {
         let own = self.founder();
         let own_group = self.group();
-        let founding = self.staged.is_some();
+        // A member that is founding at this moment has no group to tell of yet, and lets nobody go first; nor does one
+        // that may have let another go first before it was started anew.
+        let first_start = self.durable.incarnation == 1;
+        let free = |listened_at: Tick| self.staged.is_none() && (first_start || context.now >= listened_at);
+        let since = context.now - self.settings().lease_ms * 2;
+        let free = match &self.role {
+            Role::Outside(joining) => free(self.listened_at(joining)),
+            _ => false,
+        };
         let to = Destination::Member(from, Some(founder.profile.address.clone()));
         match &mut self.role {
             Role::Outside(joining) if group.is_some() => {
                 joining.learn(&founder.profile.address);
+                joining.note_rival(from, None, context.now);
                 joining.ask_at_once(context.now);
                 self.seek(context);
             }
             Role::Outside(joining) => {
-                let yields = !own.ready || founder.precedence(from) > own.precedence(self.id);
-                if founder.ready && yields {
-                    joining.note_rival(from, context.now);
+                let precedence = founder.precedence(from);
+                let preferred = founder.ready && precedence > own.precedence(self.id);
+                if preferred {
+                    joining.note_rival(from, Some(precedence), context.now);
                 }
                 joining.learn(&founder.profile.address);
-                // A member that is founding at this moment has no group to tell of yet, and lets nobody go first.
-                let yields = yields && !founding;
+                let yields = free && preferred && joining.goes_first(from, precedence, since);
+                if yields {
+                    joining.yielded = Some(Yielded {
+                        to: from,
+                        at: context.now,
+                    });
+                }
                 self.send_to(
                     to,
                     Message::NoGroup {
@@ -266,8 +317,10 @@ impl Member {
                 );
             }
             _ if group.is_some() && group == own_group => {}
-            Role::Leading(_) => self.admit(from, group, founder, context),
-            Role::Starting | Role::Follower | Role::Standing(_) => self.answer_in_group(to, context),
+            Role::Leading(_) if group.is_none() => self.admit(from, founder, context),
+            Role::Leading(_) | Role::Starting | Role::Follower | Role::Standing(_) => {
+                self.answer_in_group(to, context)
+            }
         }
     }
 
@@ -303,8 +356,9 @@ impl Member {
         let Role::Outside(joining) = &mut self.role else {
             return;
         };
-        if founder.ready && founder.precedence(from) > own {
-            joining.note_rival(from, context.now);
+        let precedence = founder.precedence(from);
+        if founder.ready && precedence > own {
+            joining.note_rival(from, Some(precedence), context.now);
         }
         // Only answers to questions that this member asks are kept, so that their number is the fleet's.
         if known {
@@ -327,8 +381,8 @@ impl Member {
         context: &mut Context<'_>,
     ) {
         if let Role::Outside(joining) = &mut self.role {
-            // Where there is a group none is founded: who answers for it counts as one that goes first.
-            joining.note_rival(from, context.now);
+            // Where there is a group none is founded.
+            joining.note_rival(from, None, context.now);
             if let Some(address) = leader_address {
                 joining.learn(&address);
             }
@@ -343,15 +397,27 @@ impl Member {
         let newborn = roster.peak == 1;
         let goes_first = peak > 1 || (rank, from) > (self.config.profile.rank, self.id);
         if newborn && goes_first {
-            context.notify(Notice::Yielded);
-            self.give_up_group(leader_address, StepDown::Yielded, context);
-        } else if peak > 1 {
-            self.problem = Some(Problem::OtherGroup { group: other });
+            return self.yield_group(leader_address, context);
+        }
+        if peak == 1 {
+            // The other is to yield, and may never ask by itself.
+            self.answer_in_group(Destination::Member(from, None), context);
+        } else {
+            self.other_group = Some((other, context.now));
         }
     }
 
-    pub(super) fn on_refused(&mut self, refusal: Refusal) {
-        if matches!(self.role, Role::Outside(_)) {
+    /// A group that never had a second voter gives way to the one that it met.
+    pub(super) fn yield_group(&mut self, leader_address: Option<String>, context: &mut Context<'_>) {
+        if !self.dissolving {
+            context.notify(Notice::Yielded);
+            self.give_up_group(leader_address, StepDown::Yielded, context);
+        }
+    }
+
+    pub(super) fn on_refused(&mut self, from: MemberId, refusal: Refusal, now: Tick) {
+        if let Role::Outside(joining) = &mut self.role {
+            joining.note_rival(from, None, now);
             self.problem = match refusal {
                 Refusal::Busy => None,
                 other => Some(Problem::Refused(other)),
@@ -371,8 +437,7 @@ impl Member {
         let (Some(group), Role::Outside(joining)) = (group, &mut self.role) else {
             return;
         };
-        // Where there is a group none is founded.
-        joining.note_rival(from, context.now);
+        joining.note_rival(from, None, context.now);
         let admitted = roster.filter(|roster| {
             roster
                 .voter(self.id)
@@ -438,6 +503,8 @@ impl Member {
             joining.learn(&address);
         }
         self.dissolving = false;
+        (self.claim, self.promise, self.heard) = (None, None, None);
+        (self.handover, self.ballot) = (None, None);
         self.role = Role::Outside(joining);
         self.seek(context);
     }

@@ -4,7 +4,7 @@ use super::durable::Durable;
 use super::member::{Claim, Context, Destination, Member, MoveReason, Resignation, Role, StepDown};
 use super::message::{Founder, Message};
 use super::moving::Moving;
-use super::roster::{Profile, Stamp};
+use super::roster::{Profile, Stamp, Voter};
 use super::standing::Standing;
 use super::types::{MemberId, Term, Tick};
 
@@ -27,6 +27,8 @@ pub(super) struct Leading {
     /// The payload may run, and has been ordered to.
     pub serving: bool,
     pub moving: Option<Moving>,
+    /// Former voters that are to hear that they are out.
+    pub farewells: Vec<Destination>,
     /// No preemption is tried before this tick.
     pub no_move_before: Tick,
     pub next_probe: Tick,
@@ -36,6 +38,8 @@ pub(super) struct Leading {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Seen {
     pub id: MemberId,
+    /// The newest heartbeat that it acknowledged, and when that was heard.
+    pub sequence: u64,
     pub acknowledged_at: Tick,
     /// Until when this voter's promise supports the claim.
     pub supports_until: Tick,
@@ -65,6 +69,7 @@ impl Leading {
             must_acknowledge: Vec::new(),
             serving: false,
             moving: None,
+            farewells: Vec::new(),
             no_move_before: now,
             next_probe: now,
         }
@@ -193,6 +198,7 @@ impl Member {
         let supports_until = sent_at + roster.settings.claim_ms(lease_ms);
         let seen = Seen {
             id: from,
+            sequence: acknowledgement.sequence,
             acknowledged_at: now,
             supports_until,
             stamp: acknowledgement.stamp,
@@ -202,10 +208,11 @@ impl Member {
         match leading.voters.iter_mut().find(|seen| seen.id == from) {
             Some(known) => {
                 let supports_until = known.supports_until.max(supports_until);
-                *known = Seen {
-                    supports_until,
-                    ..seen
-                };
+                // Acknowledgements may overtake one another: an older one takes nothing back.
+                if (seen.sequence, seen.stamp) >= (known.sequence, known.stamp) {
+                    *known = seen;
+                }
+                known.supports_until = supports_until;
             }
             None => leading.voters.push(seen),
         }
@@ -246,44 +253,46 @@ impl Member {
 
     /// Stands again above a term that a voter has heard of. The claim lasts on meanwhile, and so does the payload.
     pub(super) fn raise_term(&mut self, term: Term, context: &mut Context<'_>) {
+        let term = self.term_above(term);
         let next = Durable {
-            term: term + 1,
+            term,
             vote: Some(self.id),
             ..self.durable.clone()
         };
         if self.stage(next, context.out) {
-            let deadline = context.now + self.settings().round_ms();
-            self.role = Role::Standing(Standing::writing(term + 1, deadline));
+            self.role = Role::Standing(Standing::writing(term));
         }
     }
 
-    /// A leader asks the addresses of its fleet that are no voters' for groups: two groups with one callsign, which
-    /// only hands can make, are found and reported.
+    /// A leader asks the addresses of its fleet, and those of voters that have fallen silent, for groups: a member that
+    /// was made anew learns of this group before it founds another, and two groups with one callsign are found.
     fn look_for_other_groups(&mut self, context: &mut Context<'_>) {
         let now = context.now;
-        let pause_ms = self.settings().lease_ms * 2;
-        let Some(membership) = self.membership() else {
-            return;
-        };
+        // A member that is meant to found a group listens for two leases before it does. Its predecessor counts as
+        // silent after one; the other is left for asking it more than once.
+        let (lease_ms, pause_ms) = (self.settings().lease_ms, self.settings().round_ms());
         let memory = self.durable.memory;
-        let taken: Vec<&str> = membership
-            .roster
-            .voters
-            .iter()
-            .map(|v| v.profile.address.as_str())
-            .collect();
-        let strangers: Vec<String> = self
-            .config
-            .fleet
-            .iter()
-            .filter(|address| !taken.contains(&address.as_str()))
-            .cloned()
-            .collect();
-        let Role::Leading(leading) = &mut self.role else {
+        let (Some(membership), Role::Leading(leading)) = (&self.durable.group, &mut self.role) else {
             return;
         };
         if leading.next_probe > now {
             return;
+        }
+        let alive = |id: MemberId| {
+            id == self.id
+                || leading
+                    .seen(id)
+                    .is_some_and(|seen| now.since(seen.acknowledged_at) < lease_ms)
+        };
+        let (heard, silent): (Vec<&Voter>, Vec<&Voter>) =
+            membership.roster.voters.iter().partition(|voter| alive(voter.id));
+        let silent = silent.into_iter().map(|voter| &voter.profile.address);
+        let mut strangers: Vec<String> = Vec::new();
+        for address in self.config.fleet.iter().chain(silent) {
+            let known = heard.iter().any(|voter| voter.profile.address == *address);
+            if !known && !strangers.contains(address) {
+                strangers.push(address.clone());
+            }
         }
         leading.next_probe = now + pause_ms;
         let profile = self.config.profile.clone();

@@ -9,7 +9,7 @@ use super::message::{Handover, Message, Promised};
 use super::roster::{Profile, Roster};
 use super::settings::Settings;
 use super::standing::Standing;
-use super::types::{GroupId, MemberId, Term, Tick};
+use super::types::{GroupId, MemberId, MemoryId, Term, Tick};
 
 /// What the user wants of a member; it may change at any time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +52,8 @@ pub enum Event {
 pub struct Received {
     /// The sender.
     pub from: MemberId,
+    /// The sender's memory of votes.
+    pub memory: MemoryId,
     /// The sender's incarnation.
     pub incarnation: u64,
     /// The sender's group.
@@ -324,10 +326,22 @@ pub struct Member {
     pub(super) rejoin_through: Option<String>,
     pub(super) problem: Option<Problem>,
     pub(super) persist_failed: bool,
-    /// The highest incarnation of each voter.
-    pub(super) incarnations: Vec<(MemberId, u64)>,
+    /// The newest start that was heard of each voter.
+    pub(super) starts: Vec<Start>,
+    /// Another group with this callsign, and when it was last met.
+    pub(super) other_group: Option<(GroupId, Tick)>,
+    /// Rounds in a row that ended without an answer.
+    pub(super) unanswered_rounds: u32,
     /// When a voter that asked to leave asks again.
     pub(super) next_leave: Tick,
+}
+
+/// One start of a voter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Start {
+    pub id: MemberId,
+    pub memory: MemoryId,
+    pub incarnation: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -394,7 +408,9 @@ impl Member {
             rejoin_through: None,
             problem: None,
             persist_failed: false,
-            incarnations: Vec::new(),
+            starts: Vec::new(),
+            other_group: None,
+            unanswered_rounds: 0,
             next_leave: now,
             config,
         };
@@ -459,12 +475,23 @@ impl Member {
     }
 
     fn on_tick(&mut self, context: &mut Context<'_>) {
+        self.try_writing_again(context);
         match &self.role {
             Role::Starting => self.restart_if_idle(context),
             Role::Outside(_) => self.seek(context),
             Role::Follower => self.follow(context),
             Role::Standing(_) => self.campaign(context),
             Role::Leading(_) => self.lead(context),
+        }
+    }
+
+    /// After a write that failed the same is written again, whether or not something new is to be: only that shows that
+    /// the member can vote and lead again.
+    fn try_writing_again(&mut self, context: &mut Context<'_>) {
+        let idle = self.staged.is_none() && context.now >= self.not_before;
+        if self.persist_failed && idle && !self.dissolving && !matches!(self.role, Role::Starting) {
+            let same = self.durable.clone();
+            self.stage(same, context.out);
         }
     }
 
@@ -525,10 +552,13 @@ impl Member {
         if self.problem == Some(Problem::CannotPersist) {
             self.problem = None;
         }
-        if let Some(membership) = &self.durable.group
-            && before.group.as_ref().map(|g| g.id) != Some(membership.id)
-        {
-            self.problem = None;
+        if let Some(membership) = &self.durable.group {
+            if before.group.as_ref().map(|g| g.id) != Some(membership.id) {
+                self.problem = None;
+            }
+            let voters = &membership.roster.voters;
+            self.starts
+                .retain(|start| voters.iter().any(|voter| voter.id == start.id));
         }
         match &self.role {
             Role::Starting => self.enter(context),
@@ -570,8 +600,9 @@ impl Member {
 
     pub(super) fn become_follower(&mut self, context: &mut Context<'_>) {
         self.role = Role::Follower;
+        self.not_before = self.not_before.max(context.now);
         // Candidates of neighbouring ranks stand one heartbeat apart; half of it keeps them apart in spite of jitter.
-        self.jitter_ms = context.below_ms(self.settings().heartbeat_ms / 4);
+        self.jitter_ms = 1 + context.below_ms(self.settings().heartbeat_ms / 4);
     }
 
     fn on_claim_ended(&mut self, context: &mut Context<'_>) {
@@ -709,6 +740,12 @@ impl Member {
         self.id
     }
 
+    /// Its memory of votes; sent with every message.
+    #[must_use]
+    pub fn memory(&self) -> MemoryId {
+        self.durable.memory
+    }
+
     /// The number of this start of the member; sent with every message.
     #[must_use]
     pub fn incarnation(&self) -> u64 {
@@ -822,7 +859,7 @@ impl Member {
             Role::Starting => self.staged.is_none().then_some(self.not_before),
             Role::Outside(joining) => self.seek_at(joining),
             Role::Follower => self.follow_at(),
-            Role::Standing(standing) => Some(standing.deadline),
+            Role::Standing(standing) => standing.deadline,
             Role::Leading(leading) => Some(self.lead_at(leading)),
         };
         let claim = self.claim.map(|claim| claim.until);

@@ -121,6 +121,11 @@ pub enum Message {
     Leave,
     /// "You are out of the roster."
     Left,
+    /// "A later start of you than this one was heard": the receiver's memory went back, or it has a successor.
+    Outdated {
+        /// The number of that start.
+        incarnation: u64,
+    },
     /// "You ask for votes, but are no voter any more."
     NotAVoter {
         /// The roster that says so.
@@ -144,10 +149,13 @@ pub struct Founder {
     pub alone: bool,
 }
 
+/// Ready, alone, rank, identity.
+pub(super) type Precedence = (bool, bool, i64, MemberId);
+
 impl Founder {
     /// Of two members that might found a group, the greater goes first.
     #[must_use]
-    pub fn precedence(&self, id: MemberId) -> (bool, bool, i64, MemberId) {
+    pub fn precedence(&self, id: MemberId) -> Precedence {
         (self.ready, self.alone, self.profile.rank, id)
     }
 }

@@ -1,21 +1,53 @@
 //! What a member does with a message: it finds the rule for it.
 
+use super::durable::Durable;
 use super::leading::Acknowledgement;
-use super::member::{Context, Fault, Member, Notice, Problem, Received, Role, StepDown};
+use super::member::{Context, Fault, Member, Notice, Received, Role, Start, StepDown};
 use super::message::Message;
-use super::roster::Stamp;
-use super::types::{GroupId, MemberId};
+use super::roster::{Roster, Stamp};
+use super::types::{GroupId, MemberId, MemoryId, Term};
+
+/// Whether a message speaks for the vote that its sender was admitted with.
+fn counts_as_voter(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::PreVoted { .. }
+            | Message::Voted { .. }
+            | Message::Ack { .. }
+            | Message::Handover { .. }
+            | Message::Stopped { .. }
+            | Message::Leave
+    )
+}
 
 impl Member {
     pub(super) fn on_received(&mut self, received: Received, context: &mut Context<'_>) {
         let Received {
             from,
+            memory,
             incarnation,
             group,
             message,
         } = received;
         // Nothing may be answered before the incarnation is durable.
-        if from == self.id || matches!(self.role, Role::Starting) || self.is_stale(from, incarnation) {
+        if matches!(self.role, Role::Starting) {
+            return;
+        }
+        if from == self.id {
+            return self.on_own(message, context);
+        }
+        let voter = self.roster().and_then(|roster| roster.voter(from));
+        if let Some(voter) = voter.filter(|voter| voter.memory == memory) {
+            let start = Start {
+                id: voter.id,
+                memory,
+                incarnation,
+            };
+            if let Some(incarnation) = self.later_start(start) {
+                return self.send(from, Message::Outdated { incarnation }, context.out);
+            }
+        } else if voter.is_some() && counts_as_voter(&message) {
+            // It lost its memory of votes since it was admitted, or was admitted anew by a roster that is yet to come.
             return;
         }
         match message {
@@ -32,7 +64,9 @@ impl Member {
             } => {
                 self.on_in_group(from, group, leader_address, (peak, rank), context);
             }
-            Message::Refused { refusal } => self.on_refused(refusal),
+            Message::Refused { refusal } => self.on_refused(from, refusal, context.now),
+            // What came before the group that it remembers may have been forgotten too.
+            Message::Outdated { incarnation } => self.on_outdated(incarnation, context),
             Message::Heartbeat {
                 term,
                 sequence,
@@ -41,7 +75,9 @@ impl Member {
             } if self.group().is_none() => {
                 self.on_admitted(from, group, (term, sequence), roster, context);
             }
-            message if group.is_none() || group != self.group() => self.on_foreign(group, &message),
+            message if group.is_none() || group != self.group() => {
+                self.on_foreign(group, &message, context);
+            }
             Message::PreVote { term, stamp } => self.on_pre_vote(from, term, stamp, context),
             Message::PreVoted {
                 term,
@@ -109,56 +145,103 @@ impl Member {
         }
     }
 
-    /// Whether the message was sent by an earlier start of its sender. Only voters are remembered, so that strangers
-    /// cannot make the list grow.
-    fn is_stale(&mut self, from: MemberId, incarnation: u64) -> bool {
-        if self.roster().and_then(|roster| roster.voter(from)).is_none() {
-            return false;
-        }
-        match self.incarnations.iter_mut().find(|(id, _)| *id == from) {
-            Some((_, highest)) => {
-                let stale = incarnation < *highest;
-                *highest = incarnation.max(*highest);
-                stale
+    /// The number of a later start of the sender than the one that speaks, if one was heard. Only voters are remembered,
+    /// so that strangers cannot make the list grow.
+    fn later_start(&mut self, start: Start) -> Option<u64> {
+        match self.starts.iter_mut().find(|known| known.id == start.id) {
+            Some(known) if known.memory == start.memory && known.incarnation > start.incarnation => {
+                Some(known.incarnation)
+            }
+            Some(known) => {
+                *known = start;
+                None
             }
             None => {
-                self.incarnations.push((from, incarnation));
-                false
+                self.starts.push(start);
+                None
             }
         }
     }
 
-    fn on_foreign(&mut self, group: Option<GroupId>, message: &Message) {
-        // Two groups never merge in silence: a leader of another group speaks to this member as its voter.
-        if let (Some(group), Some(_), Message::Heartbeat { .. }) = (group, self.group(), message) {
-            self.problem.get_or_insert(Problem::OtherGroup { group });
+    /// An address of the fleet turned out to be this member's own, under another name: it does not stand in its way.
+    fn on_own(&mut self, message: Message, context: &mut Context<'_>) {
+        if let Message::Probe { founder, asked } = message {
+            let own = self.id;
+            self.on_no_group(own, &founder, asked, true, context);
+        }
+    }
+
+    /// This member's memory is older than what the others heard of it, and its votes are not to be trusted: it begins a
+    /// new one and asks to be admitted anew. If it has a successor instead, the write fails and the process ends.
+    fn on_outdated(&mut self, incarnation: u64, context: &mut Context<'_>) {
+        if incarnation <= self.durable.incarnation || self.dissolving {
+            return;
+        }
+        let high = u128::from(context.rng.next_u64());
+        let next = Durable {
+            memory: MemoryId(high << 64 | u128::from(context.rng.next_u64())),
+            vote: None,
+            group: None,
+            ..self.durable.clone()
+        };
+        if self.stage(next, context.out) && !matches!(self.role, Role::Outside(_)) {
+            self.claim = None;
+            self.step_down(StepDown::Superseded, context);
+            self.become_follower(context);
+        }
+    }
+
+    fn on_foreign(&mut self, group: Option<GroupId>, message: &Message, context: &mut Context<'_>) {
+        let (Some(group), Some(own), Message::Heartbeat { roster, .. }) = (group, self.roster(), message)
+        else {
+            return;
+        };
+        // The leader of another group speaks to this member as its voter. A group of one has nothing to defend; else
+        // two groups never merge in silence.
+        let theirs = roster.as_ref().map_or(0, |roster| roster.peak);
+        if own.peak == 1 && theirs > 1 {
+            self.yield_group(None, context);
+        } else {
+            self.other_group = Some((group, context.now));
         }
     }
 
     fn on_heartbeat(
         &mut self,
         from: MemberId,
-        (term, sequence): (u64, u64),
-        roster: Option<Box<super::roster::Roster>>,
+        (term, sequence): (Term, u64),
+        roster: Option<Box<Roster>>,
         context: &mut Context<'_>,
     ) {
         if self.dissolving {
             return;
         }
-        if let Role::Leading(leading) = &self.role {
-            let own = leading.term;
-            if term == own {
-                return self.fail(Fault::TwoLeadersInOneTerm { other: from, term });
-            }
-            let unguarded = self.roster().is_some_and(super::roster::Roster::is_unguarded);
-            if unguarded && self.outranks(from, own, term) {
+        // A leader that stands again above another's term leads on meanwhile.
+        let own = match &self.role {
+            Role::Leading(leading) => Some(leading.term),
+            Role::Standing(standing) if self.claim.is_some() => Some(standing.term),
+            _ => None,
+        };
+        if let Some(own) = own {
+            let alone_here = self.roster().is_some_and(Roster::is_unguarded);
+            let alone_there = roster.as_ref().map_or(alone_here, |roster| roster.is_unguarded());
+            let stays = match (alone_here, alone_there) {
+                (true, true) => self.outranks(from, own, term),
+                // One that leads alone because it does not know yet that a majority is asked for yields to it.
+                (here, there) => there && !here,
+            };
+            let leading = matches!(self.role, Role::Leading(_));
+            if stays && (leading || term <= own) {
                 // The other yields when it hears of this member; a term below the other's would not be heard.
-                if term > own {
+                if leading && term >= own {
                     self.raise_term(term, context);
                 }
                 return;
             }
-            if term > own || unguarded {
+            if term == own && leading && !alone_here {
+                return self.fail(Fault::TwoLeadersInOneTerm { other: from, term });
+            }
+            if term > own || alone_here {
                 self.claim = None;
                 self.step_down(StepDown::Superseded, context);
             }

@@ -4,7 +4,7 @@ use super::member::{Context, Destination, Member, Notice, Role};
 use super::message::{Founder, Message, Refusal};
 use super::roster::{Roster, Voter};
 use super::settings::QuorumMode;
-use super::types::{GroupId, MemberId};
+use super::types::{MemberId, Tick};
 
 /// Voters of one group. A roster of so many fits into one frame and into a status with room to spare.
 const VOTERS_MAX: usize = 1_000;
@@ -68,9 +68,13 @@ impl Member {
             }
             return;
         }
+        self.bid_farewell(context);
         let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
             return;
         };
+        if context.now < self.not_before {
+            return;
+        }
         let mut next = roster.next(leading.term);
         for voter in &mut next.voters {
             let profile = match leading.seen(voter.id) {
@@ -96,6 +100,15 @@ impl Member {
         }
     }
 
+    /// A voter that is out may go only when that is agreed: until then the others may need its vote.
+    fn bid_farewell(&mut self, context: &mut Context<'_>) {
+        if let Role::Leading(leading) = &mut self.role {
+            for to in std::mem::take(&mut leading.farewells) {
+                self.send_to(to, Message::Left, context.out);
+            }
+        }
+    }
+
     pub(super) fn on_roster_persisted(&mut self, before: Option<&Roster>, context: &mut Context<'_>) {
         let (Some(before), Some(roster)) = (before, self.roster().cloned()) else {
             return;
@@ -112,6 +125,7 @@ impl Member {
                 name: voter.profile.name.clone(),
             });
         }
+        let mut gone = Vec::new();
         for voter in before
             .voters
             .iter()
@@ -120,29 +134,19 @@ impl Member {
             context.notify(Notice::Removed {
                 name: voter.profile.name.clone(),
             });
-            let to = Destination::Member(voter.id, Some(voter.profile.address.clone()));
-            self.send_to(to, Message::Left, context.out);
+            gone.push(Destination::Member(voter.id, Some(voter.profile.address.clone())));
         }
-        self.incarnations.retain(|(id, _)| roster.voter(*id).is_some());
         if let Role::Leading(leading) = &mut self.role {
             leading.voters.retain(|seen| roster.voter(seen.id).is_some());
+            leading.farewells.extend(gone);
         }
         self.send_heartbeats(context);
     }
 
     /// A member asks this leader for admission.
-    pub(super) fn admit(
-        &mut self,
-        from: MemberId,
-        group: Option<GroupId>,
-        founder: Founder,
-        context: &mut Context<'_>,
-    ) {
+    pub(super) fn admit(&mut self, from: MemberId, founder: Founder, context: &mut Context<'_>) {
+        let now = context.now;
         let to = Destination::Member(from, Some(founder.profile.address.clone()));
-        // A leader of another group asks what this one is, not for admission.
-        if group.is_some() {
-            return self.answer_in_group(to, context);
-        }
         let Some(roster) = self.roster().cloned() else {
             return;
         };
@@ -171,7 +175,7 @@ impl Member {
             .find(|v| v.id == from || v.profile.address == *address)
             .cloned();
         if let Some(former) = former {
-            let silent_since = context.now - roster.settings.lease_ms;
+            let silent_since = now - roster.settings.lease_ms;
             let last_heard = leading
                 .seen(former.id)
                 .map_or(leading.since, |seen| seen.acknowledged_at);
@@ -186,7 +190,10 @@ impl Member {
                 };
                 return self.send_to(to, refuse(refusal), context.out);
             }
-            self.write_roster(roster.without(former.id, term), context);
+            let next = roster.without(former.id, term);
+            if self.could_be_agreed(&next, None, now) {
+                self.write_roster(next, context);
+            }
             return self.send_to(to, refuse(Refusal::Busy), context.out);
         }
         if roster.settings.quorum == QuorumMode::None && roster.voters.len() == 2 {
@@ -200,7 +207,28 @@ impl Member {
             memory: founder.memory,
             profile: founder.profile,
         };
-        self.write_roster(roster.with(voter, term), context);
+        let next = roster.with(voter, term);
+        if self.could_be_agreed(&next, Some(from), now) {
+            self.write_roster(next, context);
+        } else {
+            self.send_to(to, refuse(Refusal::Busy), context.out);
+        }
+    }
+
+    /// Whether enough of those voters were heard lately, the newcomer among them. A leader that wrote down a roster
+    /// which nobody is there to agree to would lose its claim by it.
+    fn could_be_agreed(&self, next: &Roster, newcomer: Option<MemberId>, now: Tick) -> bool {
+        let Role::Leading(leading) = &self.role else {
+            return false;
+        };
+        let lease_ms = self.settings().lease_ms;
+        let heard = |id: MemberId| {
+            let seen = leading.seen(id);
+            id == self.id
+                || newcomer == Some(id)
+                || seen.is_some_and(|seen| now.since(seen.acknowledged_at) < lease_ms)
+        };
+        next.voters.iter().filter(|voter| heard(voter.id)).count() >= next.need()
     }
 
     /// A voter asks to be taken out.
@@ -208,11 +236,14 @@ impl Member {
         let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
             return;
         };
+        if !self.is_roster_agreed() {
+            return;
+        }
         if roster.voter(from).is_none() {
             return self.send(from, Message::Left, context.out);
         }
-        if self.is_roster_agreed() && self.claim.is_some() {
-            let next = roster.without(from, leading.term);
+        let next = roster.without(from, leading.term);
+        if self.claim.is_some() && self.could_be_agreed(&next, None, context.now) {
             self.write_roster(next, context);
         }
     }

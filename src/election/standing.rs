@@ -7,6 +7,9 @@ use super::message::{Handover, Message, Promised};
 use super::roster::Stamp;
 use super::types::{MemberId, Term, Tick};
 
+/// After this long a write to an API server counts as failed, with some room for the way to the voter and back.
+const WRITE_MAX_MS: i64 = 6_000;
+
 /// One candidacy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Standing {
@@ -17,8 +20,8 @@ pub(super) struct Standing {
     pub refused: Vec<MemberId>,
     /// What the voters promised before.
     pub promised: Vec<(Option<MemberId>, Term, Tick)>,
-    /// When the round is given up.
-    pub deadline: Tick,
+    /// When the round is given up; `None` while the own vote is being written, which is always answered.
+    pub deadline: Option<Tick>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +34,7 @@ pub(super) enum Phase {
 }
 
 impl Standing {
-    fn begin(term: Term, deadline: Tick) -> Standing {
+    fn begin(term: Term, deadline: Option<Tick>) -> Standing {
         let (granted, refused, promised) = (Vec::new(), Vec::new(), Vec::new());
         Standing {
             term,
@@ -44,10 +47,10 @@ impl Standing {
     }
 
     /// A candidacy whose own vote is being made durable already.
-    pub(super) fn writing(term: Term, deadline: Tick) -> Standing {
+    pub(super) fn writing(term: Term) -> Standing {
         Standing {
             phase: Phase::Writing,
-            ..Standing::begin(term, deadline)
+            ..Standing::begin(term, None)
         }
     }
 }
@@ -58,7 +61,8 @@ impl Member {
             .handover
             .filter(|handover| handover.term == self.durable.term);
         let deadline = context.now + self.settings().round_ms();
-        let standing = Standing::begin(self.durable.term + 1, deadline);
+        let term = self.term_above(self.durable.term);
+        let standing = Standing::begin(term, Some(deadline));
         self.role = Role::Standing(Standing {
             granted: vec![self.id],
             ..standing
@@ -70,21 +74,25 @@ impl Member {
             return self.write_own_vote(context);
         }
         for id in self.others() {
-            self.send(
-                id,
-                Message::PreVote {
-                    term: self.durable.term + 1,
-                    stamp,
-                },
-                context.out,
-            );
+            self.send(id, Message::PreVote { term, stamp }, context.out);
+        }
+    }
+
+    /// The next term above `term` that this member may stand in. Of two voters that each may lead alone, each has every
+    /// second term, so that they never lead in the same one.
+    pub(super) fn term_above(&self, term: Term) -> Term {
+        let next = term.saturating_add(1);
+        match self.roster().filter(|roster| roster.is_unguarded()) {
+            Some(roster) if roster.voters.first().is_some_and(|voter| voter.id == self.id) => next | 1,
+            Some(_) => next.saturating_add(next & 1),
+            None => next,
         }
     }
 
     fn write_own_vote(&mut self, context: &mut Context<'_>) {
-        let deadline = context.now + self.settings().round_ms();
+        let term = self.term_above(self.durable.term);
         let next = Durable {
-            term: self.durable.term + 1,
+            term,
             vote: Some(self.id),
             ..self.durable.clone()
         };
@@ -94,8 +102,9 @@ impl Member {
             return self.become_follower(context);
         }
         if let Role::Standing(standing) = &mut self.role {
+            standing.term = term;
             standing.phase = Phase::Writing;
-            standing.deadline = deadline;
+            standing.deadline = None;
         }
     }
 
@@ -103,7 +112,7 @@ impl Member {
         let (id, now) = (self.id, context.now);
         let (term, vote) = (self.durable.term, self.durable.vote);
         let promised = self.promised(now);
-        let deadline = now + self.settings().round_ms();
+        let deadline = now + self.vote_round_ms();
         let Role::Standing(standing) = &mut self.role else {
             return;
         };
@@ -113,7 +122,7 @@ impl Member {
         standing.phase = Phase::Vote;
         standing.granted = vec![id];
         standing.refused.clear();
-        standing.deadline = deadline;
+        standing.deadline = Some(deadline);
         if let Some(promised) = promised {
             standing
                 .promised
@@ -140,14 +149,28 @@ impl Member {
         let Role::Standing(standing) = &self.role else {
             return;
         };
-        if context.now < standing.deadline {
+        let Some(deadline) = standing.deadline.filter(|deadline| *deadline <= context.now) else {
             return;
-        }
+        };
+        let late = context.now.since(deadline) > self.settings().heartbeat_ms;
         match standing.phase {
-            // Where each may lead alone, silence is consent.
-            Phase::PreVote if unguarded && standing.refused.is_empty() => self.write_own_vote(context),
-            Phase::PreVote | Phase::Writing | Phase::Vote => self.give_up_round(0, context),
+            // Where each may lead alone, silence is consent, unless it was this member that did not listen.
+            Phase::PreVote if unguarded && standing.refused.is_empty() && !late => {
+                self.write_own_vote(context)
+            }
+            Phase::PreVote | Phase::Writing | Phase::Vote => {
+                self.unanswered_rounds = self.unanswered_rounds.saturating_add(1);
+                self.give_up_round(0, context);
+            }
         }
+    }
+
+    /// How long votes are waited for. Voters write theirs to their API servers first; where those are slow each round is
+    /// longer than the one before, up to what a write may take before it counts as failed.
+    fn vote_round_ms(&self) -> i64 {
+        let round_ms = self.settings().round_ms();
+        let longer = round_ms << self.unanswered_rounds.min(5);
+        longer.min(WRITE_MAX_MS.max(round_ms))
     }
 
     /// Stands again after `wait_ms`, and a random while so that two candidates do not meet again.
@@ -178,8 +201,13 @@ impl Member {
             };
             return self.send(from, message, context.out);
         }
-        let wait_ms = self.vote_wait_ms(from, None, context.now);
-        let granted = term > self.durable.term && stamp >= own && wait_ms == 0;
+        let rival_ms = if stamp <= own && self.goes_before(from, term) {
+            self.settings().round_ms()
+        } else {
+            0
+        };
+        let wait_ms = self.vote_wait_ms(from, None, context.now).max(rival_ms);
+        let granted = term > self.durable.term && stamp >= own && wait_ms == 0 && !self.dissolving;
         let message = Message::PreVoted {
             term,
             granted,
@@ -187,6 +215,22 @@ impl Member {
             wait_ms,
         };
         self.send(from, message, context.out);
+    }
+
+    /// Whether this member stands itself, and the other is to wait for the outcome: two candidates of one term would only
+    /// take each other's votes.
+    fn goes_before(&self, other: MemberId, term: Term) -> bool {
+        let preference = |id| {
+            let voter = self.roster().and_then(|roster| roster.voter(id));
+            voter.map(|voter| (voter.profile.rank, voter.id))
+        };
+        match &self.role {
+            Role::Standing(standing) if standing.phase == Phase::PreVote => {
+                preference(self.id) > preference(other)
+            }
+            Role::Standing(standing) => standing.term >= term,
+            _ => false,
+        }
     }
 
     /// How long until this member could vote for `candidate`, as far as promises go.
@@ -240,6 +284,9 @@ impl Member {
             };
             if self.stage(next, context.out) {
                 self.ballot = Some(ballot);
+                // A term above its own is about to be this member's: it must write nothing in its own any more.
+                self.claim = None;
+                self.step_down(super::member::StepDown::Superseded, context);
             }
         }
     }
@@ -395,6 +442,7 @@ impl Member {
         }
         let from = self.handover.take().map(|handover| handover.from);
         self.led = standing.term;
+        self.unanswered_rounds = 0;
         self.promise = None;
         self.role = Role::Leading(Box::new(Leading::begin(standing.term, context.now)));
         context.notify(Notice::Elected {

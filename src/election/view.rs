@@ -61,7 +61,16 @@ pub struct Peer {
     pub alive: Option<bool>,
 }
 
+/// Another group counts as met for this many leases; its leader and this one ask each other more often.
+const MET_FOR_LEASES: i64 = 4;
+
 impl Member {
+    fn met(&self, now: Tick) -> Option<Problem> {
+        let (group, at) = self.other_group?;
+        let recent = now.since(at) < self.settings().lease_ms * MET_FOR_LEASES;
+        recent.then_some(Problem::OtherGroup { group })
+    }
+
     /// What the member knows at `now`.
     #[must_use]
     pub fn view(&self, now: Tick) -> View {
@@ -118,7 +127,7 @@ impl Member {
             have: voters.iter().filter(|peer| peer.alive == Some(true)).count(),
             unguarded: roster.is_some_and(super::roster::Roster::is_unguarded),
             voters,
-            problem: self.problem.clone(),
+            problem: self.problem.clone().or_else(|| self.met(now)),
         }
     }
 }

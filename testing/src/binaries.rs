@@ -110,9 +110,9 @@ fn find_asset(folder: &Path, program: Program) -> Result<PathBuf> {
 }
 
 /// Cargo's target folder, where everything that is built here goes.
-pub(crate) fn target_folder() -> PathBuf {
+pub fn target_folder() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+        || Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target"),
         PathBuf::from,
     )
 }

@@ -1,7 +1,7 @@
 //! One cluster: its control plane, and what a test does with it.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -101,7 +101,7 @@ pub struct Cluster {
     folder: PathBuf,
     lifetime: Lifetime,
     config: kube::Config,
-    server: String,
+    server: SocketAddr,
     authority: String,
     parts: Vec<(Part, Arc<Process>)>,
     controllers: Mutex<Vec<Arc<Process>>>,
@@ -188,10 +188,15 @@ impl Cluster {
 
         let administrator = pki.client("administrator", &["system:masters"])?;
         let kubeconfig_file = site.administrator_kubeconfig();
-        let server = format!("https://{ip}:{api_server}");
+        let server = SocketAddr::new(ip, api_server);
         let credential = Credential::Certificate(&administrator);
         let context = context_name(name);
-        let config = kubeconfig::kubeconfig(&context, &server, &pki.authority_certificate(), &credential);
+        let config = kubeconfig::kubeconfig(
+            &context,
+            &server_url(server),
+            &pki.authority_certificate(),
+            &credential,
+        );
         kubeconfig::write(&kubeconfig_file, &config)?;
 
         let parts = parts
@@ -419,8 +424,13 @@ impl Cluster {
     }
 
     /// The API server's address, as a kubeconfig has it.
-    pub(crate) fn server(&self) -> &str {
-        &self.server
+    pub(crate) fn server(&self) -> String {
+        server_url(self.server)
+    }
+
+    /// Where the API server listens.
+    pub(crate) fn server_address(&self) -> SocketAddr {
+        self.server
     }
 
     /// The certificate by which clients know the API server.
@@ -501,6 +511,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The context of a cluster of this name, in every kubeconfig.
 fn context_name(cluster: &str) -> String {
     format!("flagship-{cluster}")
+}
+
+fn server_url(address: SocketAddr) -> String {
+    format!("https://{address}")
 }
 
 pub(crate) async fn client_config(kubeconfig: &Path) -> Result<kube::Config> {

@@ -1,5 +1,6 @@
 //! Flagship's controller as a process of a cluster, under the ServiceAccount that it ships with.
 
+use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -39,6 +40,15 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Controller {
     process: Arc<Process>,
     metrics: SocketAddr,
+}
+
+/// Where a controller runs.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The address on which it listens for other members.
+    pub(crate) listen: IpAddr,
+    /// How `nsenter` brings it into its network namespace; none where it stays in this process's.
+    pub(crate) nsenter_arguments: Option<[String; 2]>,
 }
 
 impl Controller {
@@ -193,6 +203,17 @@ impl Cluster {
     /// # Errors
     /// As [`Self::start_controller`].
     pub async fn start_controller_with(&self, arguments: &[&str]) -> Result<Controller> {
+        let place = Place {
+            listen: self.ip(),
+            nsenter_arguments: None,
+        };
+        let controller = self.spawn_controller(&place, arguments).await?;
+        controller.wait_until_ready().await?;
+        Ok(controller)
+    }
+
+    /// As [`Self::start_controller_with`], at a place of the caller's choice and without waiting for it to be ready.
+    pub(crate) async fn spawn_controller(&self, place: &Place, arguments: &[&str]) -> Result<Controller> {
         let program = blocking(binaries::find_or_build_flagship).await?;
         let installation = self.install_manifest(&Installation::shipped_manifest()).await?;
         let kubeconfig_file = self
@@ -209,13 +230,21 @@ impl Cluster {
         let mut command = CommandLine {
             role: format!("flagship{suffix} of {}", self.name()),
             program,
-            arguments: controller_arguments(&kubeconfig_file, self.ip(), metrics),
+            arguments: controller_arguments(&kubeconfig_file, place.listen, metrics),
             environment: vec![],
             log: self.folder().join(format!("flagship{suffix}.log")),
         };
         command
             .arguments
             .extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        if let Some(nsenter_arguments) = &place.nsenter_arguments {
+            let program = mem::replace(&mut command.program, "nsenter".into());
+            let inside = nsenter_arguments
+                .iter()
+                .cloned()
+                .chain([program.display().to_string()]);
+            command.arguments.splice(..0, inside);
+        }
         let controller = Controller {
             process: Arc::new(Process::new(command, self.lifetime())),
             metrics,
@@ -223,7 +252,6 @@ impl Cluster {
         self.controllers().push(controller.process.clone());
         controller.start()?;
         self.record_processes()?;
-        controller.wait_until_ready().await?;
         Ok(controller)
     }
 
@@ -304,7 +332,7 @@ impl Cluster {
         let path = self.folder().join(format!("{service_account}.kubeconfig"));
         let credential = Credential::Token(&token);
         let mut config =
-            kubeconfig::kubeconfig(&self.context(), self.server(), self.authority(), &credential);
+            kubeconfig::kubeconfig(&self.context(), &self.server(), self.authority(), &credential);
         // Where the account's own things are kept, as a pod learns it from its mounted token.
         config["contexts"][0]["context"]["namespace"] = json!(namespace);
         kubeconfig::write(&path, &config)?;

@@ -136,6 +136,14 @@ pub enum Error {
         /// The last answer or error.
         last: String,
     },
+    /// A recording shows something else than it must.
+    #[error("see {what}: the recording shows something else:\n{history}")]
+    See {
+        /// What it must show.
+        what: String,
+        /// The recording.
+        history: String,
+    },
     /// A request to an API server failed.
     #[error("{operation} in {cluster}: {source}")]
     Request {
@@ -162,6 +170,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A network between sites could not be built or harmed.
+    #[error("{operation} in the network of the sites: {reason}")]
+    Network {
+        /// What was tried, as a verb.
+        operation: String,
+        /// What stands against it.
+        reason: String,
+    },
     /// A named cluster cannot be created.
     #[error("create cluster {name}: {reason}")]
     Create {
@@ -184,7 +200,7 @@ pub enum Error {
 
 fn remedy(program: &str) -> &'static str {
     match program {
-        "setpriv" => "; it is part of util-linux: install that package",
+        "setpriv" | "nsenter" | "unshare" => "; it is part of util-linux: install that package",
         "kubectl" => "; install it from https://kubernetes.io/docs/tasks/tools",
         "kind" => {
             "; install it from https://kind.sigs.k8s.io, or use `--provider local`, which needs no containers"

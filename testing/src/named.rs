@@ -47,6 +47,18 @@ impl NamedClusters {
     /// # Errors
     /// If neither that variable nor `HOME` is set.
     pub fn of_user() -> Result<Self> {
+        Self::in_state("flagship/clusters")
+    }
+
+    /// Those that a demo left running for this user, beside the others: removing them touches nobody else's.
+    ///
+    /// # Errors
+    /// As [`Self::of_user`].
+    pub fn of_demo() -> Result<Self> {
+        Self::in_state("flagship/demo")
+    }
+
+    fn in_state(folder: &str) -> Result<Self> {
         let set = |name| {
             env::var_os(name)
                 .filter(|value| !value.is_empty())
@@ -57,7 +69,7 @@ impl NamedClusters {
             .ok_or_else(|| {
                 Error::file("find", "$HOME")(io::Error::other("neither XDG_STATE_HOME nor HOME is set"))
             })?;
-        Ok(Self::in_folder(state.join("flagship/clusters")))
+        Ok(Self::in_folder(state.join(folder)))
     }
 
     /// Those in a folder.

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use flagship::election::{
     Command, Config, Destination, Durable, Event, GroupId, Member, MemberId, MemoryId, Message, Notice,
-    Order, Part, Profile, Received, Roster, Settings, Term, Tick,
+    Order, Part, Problem, Profile, Received, Roster, Settings, Term, Tick,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -57,6 +57,7 @@ enum Happening {
         process: u64,
         number: u64,
         durable: Box<Durable>,
+        outcome: Outcome,
     },
     Gone {
         to: usize,
@@ -68,6 +69,33 @@ enum Happening {
     },
 }
 
+/// How an API server treats writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// They succeed.
+    #[default]
+    Works,
+    /// They are refused.
+    Refuses,
+    /// Nobody is told what became of them: half of them are durable.
+    Silent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Durable,
+    Failed,
+    DurableUntold,
+}
+
+/// A copy of the payload in one cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Running {
+    term: Term,
+    /// Its controller died or was frozen since it last ordered it, so that nobody could stop it in time.
+    orphaned: bool,
+}
+
 /// One cluster with one controller.
 struct Site {
     id: MemberId,
@@ -77,17 +105,22 @@ struct Site {
     /// Counts the processes, so that what a dead one waited for is told apart.
     process: u64,
     disk: Durable,
+    /// The process whose write was the last to become durable.
+    writer: u64,
+    storage: Storage,
+    writes: u64,
     frozen: bool,
     mailbox: VecDeque<Event>,
-    running: Option<Term>,
+    running: Option<Running>,
     order: (u64, Order),
     /// The rate of its clock in thousandths.
     rate_permille: i64,
     notices: Vec<(i64, Notice)>,
     wake_at: Option<i64>,
-    /// How often in a row the member was woken without time passing.
-    idle_wakes: (i64, u32),
 }
+
+/// Violations that are kept of one world.
+const VIOLATIONS_MAX: usize = 10;
 
 /// A violated promise, with when and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +142,8 @@ pub struct World {
     sequence: u64,
     /// Pairs (from, to) whose link is cut in that direction.
     cuts: Vec<(usize, usize)>,
+    /// Further addresses of sites.
+    aliases: BTreeMap<String, usize>,
     leaders: BTreeMap<(GroupId, Term), MemberId>,
     /// Whether two valid claims at once break a promise: not where each of two voters may lead alone.
     guarded: bool,
@@ -118,6 +153,14 @@ pub struct World {
     pub delivered: u64,
     /// Prints every event and command, for looking into a seed.
     pub traced: bool,
+}
+
+impl Site {
+    fn orphan(&mut self) {
+        if let Some(copy) = &mut self.running {
+            copy.orphaned = true;
+        }
+    }
 }
 
 impl World {
@@ -133,6 +176,7 @@ impl World {
             happenings: BTreeMap::new(),
             sequence: 0,
             cuts: Vec::new(),
+            aliases: BTreeMap::new(),
             leaders: BTreeMap::new(),
             guarded: true,
             violations: Vec::new(),
@@ -171,6 +215,9 @@ impl World {
             member: None,
             process: 0,
             disk: Durable::new(MemoryId(number)),
+            writer: 0,
+            storage: Storage::Works,
+            writes: 0,
             frozen: false,
             mailbox: VecDeque::new(),
             running: None,
@@ -178,7 +225,6 @@ impl World {
             rate_permille: 1000,
             notices: Vec::new(),
             wake_at: None,
-            idle_wakes: (0, 0),
         });
         index
     }
@@ -225,6 +271,7 @@ impl World {
         place.member = None;
         place.wake_at = None;
         place.mailbox.clear();
+        place.orphan();
     }
 
     /// The whole cluster goes dark: controller and payload.
@@ -239,9 +286,44 @@ impl World {
         self.sites[site].disk = Durable::new(memory);
     }
 
+    /// A copy of the site's memory, for [`World::restore`].
+    #[must_use]
+    pub fn backup(&self, site: usize) -> Durable {
+        self.sites[site].disk.clone()
+    }
+
+    /// The site's etcd is restored from a backup.
+    pub fn restore(&mut self, site: usize, disk: Durable) {
+        self.sites[site].disk = disk;
+    }
+
+    /// A second address of a site.
+    pub fn alias(&mut self, address: &str, site: usize) {
+        self.aliases.insert(address.to_owned(), site);
+    }
+
+    /// The site's object is deleted and created anew, under the same address: a new member without a past.
+    pub fn recreate(&mut self, site: usize) {
+        self.crash(site);
+        self.sites[site].running = None;
+        self.sites[site].id = MemberId(u128::from(self.rng.next_u64()));
+        self.forget(site);
+    }
+
+    /// Changes how the site's API server treats writes that are begun from now on.
+    pub fn set_storage(&mut self, site: usize, storage: Storage) {
+        self.sites[site].storage = storage;
+    }
+
+    /// Changes how long writes take that are begun from now on, least and most, in milliseconds.
+    pub fn set_write_time(&mut self, write_ms: (i64, i64)) {
+        self.weather.write_ms = write_ms;
+    }
+
     /// Stops the controller's process, as SIGSTOP does.
     pub fn freeze(&mut self, site: usize) {
         self.sites[site].frozen = true;
+        self.sites[site].orphan();
     }
 
     /// Lets it go on.
@@ -328,11 +410,25 @@ impl World {
                 process,
                 number,
                 durable,
+                outcome,
             } => {
-                // The write reached the API server whether or not its process still waits for it.
-                self.sites[to].disk = *durable;
-                if self.sites[to].process == process {
-                    self.step(to, Event::Persisted(number));
+                // The write reaches the API server whether or not its process still waits for it, but every write
+                // names the version that it goes by: one that comes after a later process' write is refused.
+                let place = &mut self.sites[to];
+                if outcome != Outcome::Failed && process >= place.writer {
+                    place.disk = *durable;
+                    place.writer = process;
+                }
+                if place.process == process {
+                    let durable = outcome == Outcome::Durable;
+                    self.step(
+                        to,
+                        if durable {
+                            Event::Persisted(number)
+                        } else {
+                            Event::PersistFailed(number)
+                        },
+                    );
                 }
             }
             Happening::Gone { to, number } => {
@@ -344,27 +440,10 @@ impl World {
             Happening::Wake { to, process } => {
                 if self.sites[to].process == process {
                     self.sites[to].wake_at = None;
-                    self.count_wake(to);
                     self.step(to, Event::Tick);
                 }
             }
         }
-    }
-
-    /// A member that asks to be woken again and again without doing anything would keep a processor busy.
-    fn count_wake(&mut self, site: usize) {
-        let place = &mut self.sites[site];
-        let (at, count) = place.idle_wakes;
-        place.idle_wakes = if at == self.now_ms {
-            (at, count + 1)
-        } else {
-            (self.now_ms, 1)
-        };
-        assert!(
-            place.idle_wakes.1 < 20,
-            "site {site} does not come to rest: {:?}",
-            place.member
-        );
     }
 
     fn step(&mut self, site: usize, event: Event) {
@@ -386,8 +465,16 @@ impl World {
         let Some(member) = &mut place.member else {
             return;
         };
+        let is_tick = event == Event::Tick;
         let commands = member.step(now, event, &mut self.rng);
+        let restless = is_tick && member.deadline().is_some_and(|deadline| deadline <= now);
         self.carry_out(site, commands);
+        if restless {
+            self.violate(format!("site {site} wants to be woken again at once"));
+        }
+        if self.part(site) == Some(Part::Faulty) {
+            self.violate(format!("site {site} found the protocol broken"));
+        }
     }
 
     fn carry_out(&mut self, site: usize, commands: Vec<Command>) {
@@ -400,6 +487,14 @@ impl World {
                 Command::Persist { number, durable } => {
                     let after = self.between(self.weather.write_ms);
                     let process = self.sites[site].process;
+                    self.sites[site].writes += 1;
+                    let storage = self.sites[site].storage;
+                    let outcome = match storage {
+                        Storage::Works => Outcome::Durable,
+                        Storage::Refuses => Outcome::Failed,
+                        Storage::Silent if self.draw(2) == 0 => Outcome::DurableUntold,
+                        Storage::Silent => Outcome::Failed,
+                    };
                     self.schedule(
                         after,
                         Happening::Written {
@@ -407,13 +502,17 @@ impl World {
                             process,
                             number,
                             durable,
+                            outcome,
                         },
                     );
                 }
                 Command::Payload { number, order } => {
                     self.sites[site].order = (number, order);
                     match order {
-                        Order::Run { term } => self.sites[site].running = Some(term),
+                        Order::Run { term } => {
+                            let orphaned = false;
+                            self.sites[site].running = Some(Running { term, orphaned });
+                        }
                         Order::Stop => {
                             let running = self.sites[site].running.is_some();
                             let after = if running {
@@ -435,7 +534,7 @@ impl World {
         };
         let rate = place.rate_permille;
         // Rounded up, so that the member's clock has reached the deadline.
-        let at = ((deadline.0 * 1000 + rate - 1) / rate).max(self.now_ms);
+        let at = ((deadline.0 * 1000 + rate - 1) / rate).max(self.now_ms + 1);
         if place.wake_at.is_none_or(|wake| at < wake || wake < self.now_ms) {
             place.wake_at = Some(at);
             let process = place.process;
@@ -444,18 +543,21 @@ impl World {
     }
 
     fn send(&mut self, from: usize, to: &Destination, group: Option<GroupId>, message: Message) {
-        let target = self.sites.iter().position(|site| match to {
-            Destination::Address(address) => site.config.profile.address == *address,
-            Destination::Member(id, _) => site.id == *id,
-        });
+        let target = match to {
+            Destination::Address(address) => self.at_address(address),
+            Destination::Member(id, _) => self.sites.iter().position(|site| site.id == *id),
+        };
         let Some(to) = target else { return };
         // Every message crosses the real encoding.
         let wire = serde_json::to_string(&message).expect("every message can be encoded");
         let message = serde_json::from_str(&wire).expect("every encoded message can be decoded");
-        let incarnation = self.sites[from].member.as_ref().map_or(0, Member::incarnation);
+        let Some(member) = &self.sites[from].member else {
+            return;
+        };
         let received = Received {
-            from: self.sites[from].id,
-            incarnation,
+            from: member.id(),
+            memory: member.memory(),
+            incarnation: member.incarnation(),
             group,
             message,
         };
@@ -473,6 +575,15 @@ impl World {
                 },
             );
         }
+    }
+
+    fn at_address(&self, address: &str) -> Option<usize> {
+        let alias = self.aliases.get(address).copied();
+        alias.or_else(|| {
+            self.sites
+                .iter()
+                .position(|site| site.config.profile.address == address)
+        })
     }
 
     fn between(&mut self, (least, most): (i64, i64)) -> i64 {
@@ -502,7 +613,7 @@ impl World {
                 holders.entry(group).or_default().push(site);
                 let id = member.id();
                 let leader = *self.leaders.entry((group, claim.term)).or_insert(id);
-                if leader != id {
+                if leader != id && self.guarded {
                     self.violate(format!("G1: {leader} and {id} both led in term {}", claim.term));
                 }
             }
@@ -516,13 +627,24 @@ impl World {
                 }
             }
         }
+        self.check_copies();
+    }
+
+    /// Two copies that their controllers could both have stopped, in one group where that must not be.
+    fn check_copies(&mut self) {
+        let attended = |site: &usize| self.sites[*site].running.is_some_and(|copy| !copy.orphaned);
+        let copies: Vec<usize> = (0..self.sites.len()).filter(attended).collect();
+        if self.guarded && copies.len() > 1 {
+            self.violate(format!("G3: the payload runs at sites {copies:?} at once"));
+        }
     }
 
     fn violate(&mut self, what: String) {
-        self.violations.push(Violation {
-            at_ms: self.now_ms,
-            what,
-        });
+        // One break of a promise lasts for many looks; the first ones tell.
+        if self.violations.len() < VIOLATIONS_MAX {
+            let at_ms = self.now_ms;
+            self.violations.push(Violation { at_ms, what });
+        }
     }
 
     // === looking ===
@@ -544,6 +666,19 @@ impl World {
     pub fn part(&self, site: usize) -> Option<Part> {
         let now = self.tick(site);
         self.member(site).map(|member| member.view(now).part)
+    }
+
+    /// What keeps a site's member from doing its part.
+    #[must_use]
+    pub fn problem(&self, site: usize) -> Option<Problem> {
+        let now = self.tick(site);
+        self.member(site).and_then(|member| member.view(now).problem)
+    }
+
+    /// How many writes the site's API server was asked for since the beginning.
+    #[must_use]
+    pub fn writes(&self, site: usize) -> u64 {
+        self.sites[site].writes
     }
 
     /// The sites whose live, unfrozen members lead.

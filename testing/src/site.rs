@@ -1,12 +1,15 @@
 //! A cluster with a Flagship controller, and the MultiClusters that tests put into it.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
 use flagship::api::{MultiCluster, MultiClusterStatus};
 use futures::future::try_join_all;
 use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, ClusterOptions, start_clusters};
 use crate::controller::Controller;
@@ -21,6 +24,7 @@ pub struct Site {
     cluster: Cluster,
     /// The controller.
     pub controller: Controller,
+    address: IpAddr,
 }
 
 impl Deref for Site {
@@ -46,7 +50,8 @@ pub async fn sites_with<const N: usize>(options: [ClusterOptions; N]) -> Result<
     let clusters = start_clusters(options).await?;
     let starts = clusters.map(|cluster| async {
         let controller = cluster.start_controller().await?;
-        Ok::<Site, Error>(Site { cluster, controller })
+        let address = cluster.ip();
+        Ok::<Site, Error>(Site::new(cluster, controller, address))
     });
     let started: Vec<Site> = try_join_all(starts).await?;
     started.try_into().map_err(|started: Vec<Site>| Error::Wait {
@@ -58,6 +63,34 @@ pub async fn sites_with<const N: usize>(options: [ClusterOptions; N]) -> Result<
 }
 
 impl Site {
+    pub(crate) fn new(cluster: Cluster, controller: Controller, address: IpAddr) -> Site {
+        Site {
+            cluster,
+            controller,
+            address,
+        }
+    }
+
+    /// Where other sites reach the controller.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Lets everything run again that a test has frozen, killed or removed.
+    ///
+    /// # Errors
+    /// If something does not become ready.
+    pub(crate) async fn mend(&self) -> Result<()> {
+        self.thaw_all()?;
+        self.bring_back().await?;
+        self.install().await?;
+        if !self.controller.is_running()? {
+            self.controller.start()?;
+        }
+        self.controller.wait_until_ready().await
+    }
+
     /// The MultiCluster of a namespace with this site's name, as it is now.
     ///
     /// # Errors
@@ -89,6 +122,26 @@ impl Site {
         self.wait_until(&what, PATIENCE, async |_| {
             let status = self.status(namespace).await?;
             Ok::<_, kube::Error>(status.leading && condition(&status, "PayloadApplied") == Some("True"))
+        })
+        .await
+    }
+
+    /// Waits until the site's MultiCluster goes by this leader, in another cluster, and this cluster runs no payload.
+    ///
+    /// # Errors
+    /// If it does not in [`PATIENCE`].
+    pub async fn wait_until_following(&self, namespace: &str, leader: &Site) -> Result<()> {
+        let what = format!("{} follows {} and runs nothing", self.name(), leader.name());
+        self.wait_until(&what, PATIENCE, async |_| {
+            let status = self.status(namespace).await?;
+            let follows = status.leader.is_some_and(|known| known.name == leader.name());
+            Ok::<_, kube::Error>(
+                follows
+                    && !status.leading
+                    && status
+                        .payload
+                        .is_none_or(|payload| payload.objects.iter().all(|object| !object.owned)),
+            )
         })
         .await
     }
@@ -128,7 +181,7 @@ impl Site {
     pub fn manifest(&self, callsign: &str, rank: i64) -> Manifest {
         Manifest {
             name: self.name().to_owned(),
-            address: format!("{}:9990", self.ip()),
+            address: format!("{}:9990", self.address),
             callsign: callsign.to_owned(),
             rank,
             ready: false,
@@ -136,6 +189,22 @@ impl Site {
             extra: String::new(),
             payload: String::new(),
         }
+    }
+}
+
+impl Cluster {
+    /// Changes fields of the spec of the MultiCluster with this cluster's name, as `kubectl patch` does.
+    ///
+    /// # Errors
+    /// If the API server refuses it.
+    pub async fn patch_spec(&self, namespace: &str, spec: Value) -> Result<()> {
+        let api = Api::<MultiCluster>::namespaced(self.client()?, namespace);
+        let operation = format!("patch the spec of MultiCluster {namespace}/{}", self.name());
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        api.patch(self.name(), &PatchParams::default(), &patch)
+            .await
+            .map(|_| ())
+            .map_err(Error::request(operation, self.name()))
     }
 }
 
@@ -173,7 +242,10 @@ impl Manifest {
     /// The member joins through these.
     #[must_use]
     pub fn joins(mut self, sites: &[&Site]) -> Manifest {
-        self.fleet = sites.iter().map(|site| format!("{}:9990", site.ip())).collect();
+        self.fleet = sites
+            .iter()
+            .map(|site| format!("{}:9990", site.address))
+            .collect();
         self
     }
 

@@ -1,18 +1,39 @@
-//! The main job, on real control planes: one copy of the payload, in the right cluster.
+//! The main job, on real control planes: one copy of the payload, in the right cluster, whatever happens.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails by panicking"
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and shows what it measured"
 )]
 
-use flagship_testing::{TestResult, sites};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-const DEPLOYMENT: &str = "
+use flagship_testing::{
+    History, Manifest, PATIENCE, Presence, Recorder, Selection, SharedSites, Site, TestResult, Turn,
+    condition,
+};
+use futures::future::try_join_all;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::ListParams;
+use rand::{RngExt, SeedableRng};
+use serde_json::Value;
+use tokio::time::sleep;
+
+static SITES: SharedSites<3> = SharedSites::new(["newyork", "sheffield", "gotham"]);
+
+const PAYLOAD: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: web-content}
+data: {index.html: hello}
+---
 apiVersion: apps/v1
 kind: Deployment
-metadata:
-  name: web
+metadata: {name: web}
 spec:
   replicas: 2
   selector: {matchLabels: {app: web}}
@@ -20,26 +41,349 @@ spec:
     metadata: {labels: {app: web}}
     spec: {containers: [{name: web, image: nginx}]}
 ";
+/// Longer than any lease, stop budget or election at profile Balanced: what has not moved by then stays.
+const QUIET: Duration = Duration::from_secs(6);
 
-#[tokio::test]
-async fn the_higher_rank_joins_and_takes_over() -> TestResult {
-    let [newyork, sheffield] = sites(["newyork", "sheffield"]).await?;
-    newyork
-        .apply_in(
-            "default",
-            &newyork
-                .manifest("federation", 5)
-                .ready()
-                .payload(DEPLOYMENT)
-                .yaml(),
+/// The manifest of a member of the turn's own group.
+fn member(turn: &Turn<'_, 3>, site: &Site, rank: i64) -> Manifest {
+    site.manifest(&turn.namespace, rank).payload(PAYLOAD)
+}
+
+async fn apply(turn: &Turn<'_, 3>, site: &Site, manifest: &Manifest) -> TestResult {
+    Ok(site.apply_in(&turn.namespace, &manifest.yaml()).await?)
+}
+
+/// A group that newyork has founded and leads by the highest rank, sheffield being next.
+async fn newyork_leads(turn: &Turn<'_, 3>) -> TestResult {
+    let [newyork, sheffield, gotham] = &**turn;
+    apply(turn, newyork, &member(turn, newyork, 10).ready()).await?;
+    newyork.wait_until_leading(&turn.namespace).await?;
+    for (site, rank) in [(sheffield, 5), (gotham, 3)] {
+        apply(
+            turn,
+            site,
+            &member(turn, site, rank).joins(&[newyork, sheffield, gotham]),
         )
         .await?;
-    newyork.wait_until_leading("default").await?;
-    let joins = sheffield
-        .manifest("federation", 10)
-        .joins(&[&newyork])
-        .payload(DEPLOYMENT);
-    sheffield.apply_in("default", &joins.yaml()).await?;
-    sheffield.wait_until_leading("default").await?;
+    }
+    leads_alone(turn, newyork).await
+}
+
+/// Waits until the site leads, all others know it, nobody else has anything of the payload, and they are one group.
+async fn leads_alone(turn: &Turn<'_, 3>, leader: &Site) -> TestResult {
+    let what = format!("{} alone leads, all agree", leader.name());
+    let mut seen = Vec::new();
+    let agreed = leader
+        .wait_until(&what, PATIENCE, async |_| {
+            seen = try_join_all(turn.iter().map(|site| standing(site, &turn.namespace))).await?;
+            let agrees = |(site, standing): (&Site, &Standing)| {
+                let leads = std::ptr::eq(site, leader);
+                standing.leading == leads
+                    && standing.applied == leads
+                    && standing.deployments == usize::from(leads)
+                    && standing.port == 9990
+                    && standing.leader_address == format!("{}:9990", leader.ip())
+                    && (standing.term, &standing.group) == (seen[0].term, &seen[0].group)
+            };
+            Ok::<_, kube::Error>(turn.iter().zip(&seen).all(agrees))
+        })
+        .await;
+    Ok(agreed.inspect_err(|_| println!("{seen:#?}"))?)
+}
+
+/// What a site's MultiCluster says, and what there is.
+#[derive(Debug)]
+struct Standing {
+    leading: bool,
+    applied: bool,
+    leader_address: String,
+    port: i64,
+    term: Option<i64>,
+    group: Option<String>,
+    deployments: usize,
+}
+
+async fn standing(site: &Site, namespace: &str) -> kube::Result<Standing> {
+    let status = site.status(namespace).await?;
+    let memory: Option<Value> = status
+        .memory
+        .as_ref()
+        .map(|memory| serde_json::from_str(&memory.record).unwrap());
+    let deployments = Api::<Deployment>::namespaced(site.client().unwrap(), namespace);
+    Ok(Standing {
+        applied: condition(&status, "PayloadApplied") == Some("True"),
+        leading: status.leading,
+        leader_address: status.leader_address,
+        port: status.port,
+        term: status.term,
+        group: memory.and_then(|memory| memory["group"]["id"].as_str().map(str::to_owned)),
+        deployments: deployments.list(&ListParams::default()).await?.items.len(),
+    })
+}
+
+async fn record(turn: &Turn<'_, 3>) -> flagship_testing::Result<Recorder> {
+    let selection = Selection::new()
+        .kind::<Deployment>()
+        .kind::<ConfigMap>()
+        .in_namespace(&turn.namespace)
+        .labelled("flagship.dev/payload-of");
+    Recorder::start(&turn.each_ref().map(|site| &**site), selection).await
+}
+
+fn never_two(history: &History) {
+    assert_eq!(history.overlaps(Presence::Possible), [], "{history}");
+}
+
+#[tokio::test]
+async fn every_planned_move_stops_here_before_it_starts_there() -> TestResult {
+    let turn = SITES.turn("planned").await?;
+    let [newyork, sheffield, gotham] = &*turn;
+    let namespace = &turn.namespace;
+    let recorder = record(&turn).await?;
+
+    // The two published members, and a third: sheffield's rank is the highest, and it only joins.
+    apply(&turn, newyork, &member(&turn, newyork, 5).ready()).await?;
+    newyork.wait_until_leading(namespace).await?;
+    apply(&turn, sheffield, &member(&turn, sheffield, 10).joins(&[newyork])).await?;
+    sheffield
+        .kubectl(&[
+            "wait",
+            "--for=condition=Leading",
+            "multicluster/sheffield",
+            "-n",
+            namespace,
+            "--timeout=60s",
+        ])
+        .await?;
+    apply(
+        &turn,
+        gotham,
+        &member(&turn, gotham, 3).joins(&[newyork, sheffield]),
+    )
+    .await?;
+    leads_alone(&turn, sheffield).await?;
+
+    recorder.mark("newyork's rank is raised");
+    apply(&turn, newyork, &member(&turn, newyork, 20).ready()).await?;
+    leads_alone(&turn, newyork).await?;
+
+    recorder.mark("newyork's controller is told to end");
+    let ended = newyork.controller.terminate(PATIENCE).await?;
+    assert!(ended.success(), "{ended}");
+    sheffield.wait_until_leading(namespace).await?;
+    recorder.mark("newyork's controller starts again");
+    newyork.controller.start()?;
+    leads_alone(&turn, newyork).await?;
+
+    recorder.mark("newyork's MultiCluster is deleted");
+    newyork
+        .kubectl(&[
+            "delete",
+            "multicluster",
+            "newyork",
+            "-n",
+            namespace,
+            "--timeout=60s",
+        ])
+        .await?;
+    sheffield.wait_until_leading(namespace).await?;
+    gotham.wait_until_following(namespace, sheffield).await?;
+    sheffield
+        .wait_until("the others are the group", PATIENCE, async |_| {
+            let members = sheffield.status(namespace).await?.members;
+            let names: BTreeSet<&str> = members.iter().map(|member| member.name.as_str()).collect();
+            Ok::<_, kube::Error>(names == BTreeSet::from(["sheffield", "gotham"]))
+        })
+        .await?;
+
+    recorder.mark("sheffield's namespace is deleted");
+    sheffield
+        .kubectl(&["delete", "namespace", namespace, "--timeout=60s"])
+        .await?;
+    gotham.wait_until_leading(namespace).await?;
+    let history = recorder.finish().await?;
+    never_two(&history);
     Ok(())
+}
+
+#[tokio::test]
+async fn a_killed_controller_is_replaced_and_comes_back_into_the_same_group() -> TestResult {
+    let turn = SITES.turn("killed").await?;
+    let [newyork, sheffield, _] = &*turn;
+    newyork_leads(&turn).await?;
+    let recorder = record(&turn).await?;
+    let killed = recorder.mark("newyork's controller is killed");
+    newyork.controller.kill().await?;
+    sheffield.wait_until_leading(&turn.namespace).await?;
+    sleep(Duration::from_secs(2)).await;
+    let back = recorder.mark("newyork's controller starts again");
+    newyork.controller.start()?;
+    // By `ready: true` it could found a group of its own.
+    leads_alone(&turn, newyork).await?;
+    let history = recorder.finish().await?;
+    let overlaps = history.overlaps(Presence::Known);
+    // A dead controller is not a dead payload: what it left runs on beside the new one until it is back.
+    println!("after kill -9 of the leader's controller:\n{history}");
+    assert!(
+        !overlaps.is_empty() && overlaps.iter().all(|two| two.from > killed && two.from < back),
+        "{history}"
+    );
+    assert_eq!(
+        overlaps.len(),
+        history.keys().len(),
+        "once for each object: {history}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_frozen_controller_finds_itself_replaced_when_it_thaws() -> TestResult {
+    let turn = SITES.turn("frozen").await?;
+    let [newyork, sheffield, gotham] = &*turn;
+    let namespace = &turn.namespace;
+    newyork_leads(&turn).await?;
+    newyork.controller.freeze()?;
+    sheffield.wait_until_leading(namespace).await?;
+    // Its rank no longer makes it leader again, so that it is seen to follow.
+    apply(&turn, newyork, &member(&turn, newyork, 1).ready()).await?;
+    let recorder = record(&turn).await?;
+    recorder.mark("newyork's controller thaws");
+    newyork.controller.thaw()?;
+    leads_alone(&turn, sheffield).await?;
+    gotham.wait_until_following(namespace, sheffield).await?;
+    let term = sheffield.status(namespace).await?.term;
+    sleep(QUIET).await;
+    leads_alone(&turn, sheffield).await?;
+    assert_eq!(
+        sheffield.status(namespace).await?.term,
+        term,
+        "no second election"
+    );
+    let history = recorder.finish().await?;
+    let written: Vec<_> = history
+        .spans()
+        .iter()
+        .filter(|span| span.cluster == "newyork")
+        .collect();
+    assert!(
+        written.len() == 2 && written.iter().all(|span| span.from < Duration::from_millis(500)),
+        "it made nothing after it thawed: {history}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_cluster_is_replaced_and_follows_when_it_is_back() -> TestResult {
+    let turn = SITES.turn("lost").await?;
+    let [newyork, sheffield, _] = &*turn;
+    let namespace = &turn.namespace;
+    newyork_leads(&turn).await?;
+    let recorder = record(&turn).await?;
+    recorder.mark("newyork is lost");
+    newyork.lose().await?;
+    sheffield.wait_until_leading(namespace).await?;
+    let back = recorder.mark("newyork is brought back");
+    newyork.bring_back().await?;
+    leads_alone(&turn, newyork).await?;
+    let history = recorder.finish().await?;
+    let second: Vec<_> = history
+        .spans()
+        .iter()
+        .filter(|span| span.key.kind == "Deployment" && span.cluster == "newyork" && span.from > back)
+        .filter(|span| {
+            history
+                .spans()
+                .iter()
+                .any(|old| old.uid == span.uid && old.from < back)
+        })
+        .collect();
+    assert!(
+        !second.is_empty() && second.iter().all(|span| span.terminating_from.is_some()),
+        "what the lost cluster still had is stopped before its rank makes it leader again: {history}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn members_of_equal_rank_that_start_together_make_one_copy_and_stay() -> TestResult {
+    let turn = SITES.turn("together").await?;
+    let namespace = &turn.namespace;
+    let recorder = record(&turn).await?;
+    let [newyork, sheffield, gotham] = &*turn;
+    // Each may found the group, and none knows more than addresses.
+    let started = turn.iter().map(async |site| {
+        let others: Vec<&Site> = turn.iter().filter(|other| !std::ptr::eq(*other, site)).collect();
+        site.apply_in(namespace, &member(&turn, site, 5).ready().joins(&others).yaml())
+            .await
+    });
+    try_join_all(started).await?;
+    let leader = leader_of(&turn).await?;
+    leads_alone(&turn, leader).await?;
+    let term = leader.status(namespace).await?.term;
+    sleep(QUIET).await;
+    leads_alone(&turn, leader).await?;
+    for site in [newyork, sheffield, gotham] {
+        assert_eq!(site.status(namespace).await?.term, term, "in {}", site.name());
+    }
+    never_two(&recorder.finish().await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn after_a_storm_of_restarts_one_leads_and_runs_one_payload() -> TestResult {
+    let turn = SITES.turn("storm").await?;
+    newyork_leads(&turn).await?;
+    let seed = rand::random::<u64>();
+    println!("seed {seed}");
+    let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
+    for _ in 0..20 {
+        let site = &turn[rng.random_range(0..3)];
+        site.controller.kill().await?;
+        sleep(Duration::from_millis(rng.random_range(0..1_000))).await;
+        site.controller.start()?;
+        sleep(Duration::from_millis(rng.random_range(0..1_500))).await;
+    }
+    let [newyork, ..] = &*turn;
+    leads_alone(&turn, newyork).await?;
+    sleep(QUIET).await;
+    leads_alone(&turn, newyork).await
+}
+
+#[tokio::test]
+async fn deleting_the_definition_ends_its_members_and_hangs_nothing() -> TestResult {
+    let turn = SITES.turn("undefined").await?;
+    let [newyork, sheffield, gotham] = &*turn;
+    let namespace = &turn.namespace;
+    newyork_leads(&turn).await?;
+    let recorder = record(&turn).await?;
+    newyork
+        .kubectl(&["delete", "crd", "multiclusters.kube-vip.io", "--timeout=120s"])
+        .await?;
+    sheffield.wait_until_leading(namespace).await?;
+    gotham.wait_until_following(namespace, sheffield).await?;
+    never_two(&recorder.finish().await?);
+
+    // With the definition back it goes on, by the same process.
+    let pid = newyork.controller.pid()?;
+    newyork.install().await?;
+    newyork
+        .wait_until("the definition", PATIENCE, async |_| {
+            newyork
+                .apply_in(namespace, &member(&turn, newyork, 10).joins(&[sheffield]).yaml())
+                .await
+                .map(|()| true)
+        })
+        .await?;
+    leads_alone(&turn, newyork).await?;
+    assert_eq!(newyork.controller.pid()?, pid);
+    Ok(())
+}
+
+/// Waits for some site to lead.
+async fn leader_of<'a>(turn: &'a Turn<'_, 3>) -> flagship_testing::Result<&'a Site> {
+    let leads = turn
+        .iter()
+        .map(|site| Box::pin(site.wait_until_leading(&turn.namespace)));
+    let (_, index, _) = futures::future::select_all(leads).await;
+    Ok(&turn[index])
 }

@@ -6,8 +6,8 @@
     reason = "a test fails by panicking"
 )]
 
-use flagship::election::{Event, Part, QuorumMode, Settings};
-use flagship_testing::simulation::{Weather, World};
+use flagship::election::{Event, Part, Problem, QuorumMode, Settings};
+use flagship_testing::simulation::{Storage, Weather, World};
 
 const BALANCED: Settings = Settings::BALANCED;
 
@@ -142,6 +142,29 @@ fn a_member_that_was_cut_off_unseats_nobody_by_coming_back() {
         notices,
         "the leader saw nothing that it would report"
     );
+}
+
+#[test]
+fn a_member_that_comes_back_is_preferred_only_when_its_old_copy_is_gone() {
+    for seed in 0..20 {
+        let slow = Weather {
+            stop_ms: (20_000, 20_000),
+            ..Weather::default()
+        };
+        let mut world = three(seed, slow);
+        (0..3).for_each(|site| world.start(site));
+        settled(&mut world, 1, 60_000);
+        world.crash(1);
+        world.run_until(20_000, |world| world.leaders() == [0]).expect("the next rank leads");
+        world.start(1);
+        world.run(15_000);
+        assert_eq!(
+            (world.leaders(), world.running()),
+            (vec![0], vec![0, 1]),
+            "seed {seed}: a member that cannot start yet is not worth stopping for"
+        );
+        settled(&mut world, 1, 40_000);
+    }
 }
 
 #[test]
@@ -347,5 +370,68 @@ fn random_faults_break_no_promise_and_end_with_one_leader() {
             world.running()
         );
         assert_eq!(world.violations, [], "seed {seed}");
+    }
+}
+
+#[test]
+fn slow_api_servers_delay_an_election_and_do_not_prevent_it() {
+    for seed in 0..20 {
+        let weather = Weather {
+            write_ms: (1_100, 4_500),
+            ..Weather::default()
+        };
+        let mut world = three(seed, weather);
+        (0..3).for_each(|site| world.start(site));
+        settled(&mut world, 1, 120_000);
+        world.lose(1);
+        settled(&mut world, 0, 60_000);
+    }
+}
+
+#[test]
+fn a_leader_keeps_its_claim_while_the_others_cannot_persist() {
+    for storage in [Storage::Refuses, Storage::Silent] {
+        for seed in 0..20 {
+            let mut world = three_settled(seed);
+            world.set_storage(0, storage);
+            world.set_storage(2, storage);
+            world.set_write_time((5_000, 5_000));
+            // A change of the roster is what they cannot write down.
+            world.configure(1, |config| config.profile.rank += 1);
+            let before = world.notices(1).len();
+            world.run(120_000);
+            assert_eq!(
+                world.notices(1).len(),
+                before,
+                "seed {seed}: nothing happened to it"
+            );
+            world.set_storage(0, Storage::Works);
+            world.set_storage(2, Storage::Works);
+            world.set_write_time((3, 12));
+            settled(&mut world, 1, 20_000);
+        }
+    }
+}
+
+#[test]
+fn a_leader_that_cannot_persist_goes_on_and_says_so_until_it_can() {
+    for seed in 0..20 {
+        let mut world = three_settled(seed);
+        world.set_storage(1, Storage::Refuses);
+        world.configure(1, |config| config.profile.rank += 1);
+        world.run(60_000);
+        assert_eq!((world.leaders(), world.running()), (vec![1], vec![1]));
+        assert_eq!(world.problem(1), Some(Problem::CannotPersist));
+        assert!(
+            world.writes(1) < 200,
+            "seed {seed}: {} writes in a minute",
+            world.writes(1)
+        );
+        world.configure(1, |config| config.profile.rank -= 1);
+        world.run(10_000);
+        world.set_storage(1, Storage::Works);
+        settled(&mut world, 1, 5_000);
+        world.run(2_000);
+        assert_eq!(world.problem(1), None, "seed {seed}");
     }
 }

@@ -136,8 +136,9 @@ async fn an_older_tls_is_refused() {
         .await
         .unwrap()
         .unwrap();
-    // A fatal alert about the protocol version, and nothing else.
-    assert_eq!((answer.len(), answer[0], &answer[5..]), (7, 21, &[2, 70][..]));
+    // A fatal alert, about the version or the ciphers by how the library was built, and nothing else.
+    assert_eq!((answer.len(), answer[0], answer[5]), (7, 21, 2), "{answer:?}");
+    assert!([40, 70].contains(&answer[6]), "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

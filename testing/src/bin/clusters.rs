@@ -2,14 +2,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command prints")]
 
 use std::fs;
-use std::future::Future;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use flagship_testing::{KindCluster, NamedClusters, Result, loopback_for, with_loopback_addresses};
-use tokio::signal::unix::{SignalKind, signal};
+use flagship_testing::{
+    KindCluster, NamedClusters, Result, loopback_for, unless_interrupted, with_loopback_addresses,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -172,18 +172,4 @@ async fn create_local(
         file.display()
     );
     Ok(ExitCode::SUCCESS)
-}
-
-/// The result of `work`, or nothing if Ctrl-C or SIGTERM came first.
-async fn unless_interrupted<T>(work: impl Future<Output = T>) -> Option<T> {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return Some(work.await);
-    };
-    tokio::select! {
-        result = work => Some(result),
-        _ = interrupt.recv() => None,
-        _ = terminate.recv() => None,
-    }
 }
