@@ -222,6 +222,8 @@ impl From<RequestError> for Failure {
                 403 if has_cause(&status, "NamespaceTerminating") => Self::Unavailable(text, None),
                 // Admission says "forbidden" too; only authorization says who cannot do what.
                 403 if text.contains(" cannot ") && text.contains(" resource ") => Self::Forbidden(text),
+                // A server-side apply with a field that its kind does not have is answered as if the server had failed.
+                500.. if text.starts_with("failed to create typed patch object") => Self::Rejected(text),
                 401 | 408 | 429 | 500.. => Self::Unavailable(text, retry_after),
                 _ => Self::Rejected(text),
             },
