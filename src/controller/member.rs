@@ -375,6 +375,9 @@ impl Shell {
 
     fn take_object(&mut self, object: Arc<MultiCluster>) {
         self.object = object;
+        let version = self.object.resource_version().unwrap_or_default();
+        self.store
+            .seen(version, self.object.status.clone().unwrap_or_default());
         self.dirty = true;
         let spec = self.object.spec.validate();
         self.spec_problems = spec.as_ref().err().map_or_else(Vec::new, |problems| {
@@ -767,8 +770,15 @@ impl Shell {
                     }
                 }
             }
-            Phase::CannotStop { reason } => self.tell(true, "Stopping", "CannotStop", reason),
-            _ => {}
+            phase => {
+                let action = match self.order.1 {
+                    Order::Stop => "Stopping",
+                    Order::Run { .. } | Order::Hold => "Applying",
+                };
+                if let Some((reason, note)) = report::obstacle(&phase, &status.objects) {
+                    self.tell(true, action, reason, note);
+                }
+            }
         }
     }
 

@@ -302,32 +302,12 @@ fn payload_condition(known: &Knowledge<'_>) -> Said {
     if let Some(error) = &known.payload_error {
         return (Some(false), "PayloadInvalid", error.clone());
     }
-    let failing = || {
-        let wrong = |object: &&ObjectStatus| {
-            !matches!(
-                object.state,
-                payload::ObjectState::Applied | payload::ObjectState::Used
-            ) && !object.message.is_empty()
-        };
-        let wrong: Vec<String> = known
-            .payload
-            .objects
-            .iter()
-            .filter(wrong)
-            .map(|object| format!("{}: {}", object.key, object.message))
-            .collect();
-        named(&wrong)
-    };
     let phase = match known.running && !known.payload_is_current {
         true => &Phase::Applying,
         false => &known.payload.phase,
     };
     match phase {
-        Phase::CannotStop { reason } => (
-            Some(false),
-            "CannotStop",
-            format!("the payload does not stop: {reason}"),
-        ),
+        Phase::CannotStop { .. } => running_said(phase, &known.payload.objects),
         Phase::Stopping if !known.running => {
             (Some(false), "Stopping", "the payload is being removed".to_owned())
         }
@@ -336,34 +316,76 @@ fn payload_condition(known: &Knowledge<'_>) -> Said {
             "NotLeading",
             "the payload runs where the leader is".to_owned(),
         ),
-        Phase::Applied => (
-            Some(true),
-            "Applied",
-            format!("{} objects are in place", known.payload.objects.len()),
-        ),
-        Phase::Incomplete => (Some(false), "ObjectsFailed", failing()),
-        Phase::Superseded { object, term } => (
-            Some(false),
-            "Superseded",
-            format!("{object} bears the higher term {term}: another member leads, and nothing is written"),
-        ),
-        Phase::InventoryUnsaved { reason } => (Some(false), "InventoryUnsaved", reason.clone()),
-        Phase::TooLarge { objects } => (
-            Some(false),
-            "PayloadTooLarge",
-            format!("{objects} objects are more than one MultiCluster can hold: split the payload"),
-        ),
-        Phase::Unclaimed => (
-            Some(false),
-            "Unclaimed",
-            "this member's claim to lead has just ended".to_owned(),
-        ),
+        phase => running_said(phase, &known.payload.objects),
+    }
+}
+
+/// How far a payload is that is to run here.
+fn running_said(phase: &Phase, objects: &[ObjectStatus]) -> Said {
+    match phase {
+        Phase::Applied => {
+            let remarks: Vec<String> = objects
+                .iter()
+                .filter(|object| object.state == payload::ObjectState::Applied && !object.message.is_empty())
+                .map(|object| format!("; {}: {}", object.key, object.message))
+                .take(1)
+                .collect();
+            let message = format!("{} objects are in place{}", objects.len(), remarks.concat());
+            (Some(true), "Applied", message)
+        }
         Phase::Held | Phase::Applying | Phase::Stopping | Phase::Stopped => (
             Some(false),
             "Applying",
             "the payload is being put in place".to_owned(),
         ),
+        phase => match obstacle(phase, objects) {
+            Some((reason, message)) => (Some(false), reason, message),
+            None => (
+                Some(false),
+                "Unclaimed",
+                "this member's claim to lead has just ended".to_owned(),
+            ),
+        },
     }
+}
+
+/// What keeps a payload from being in place, if an operator should look.
+pub(super) fn obstacle(phase: &Phase, objects: &[ObjectStatus]) -> Option<(&'static str, String)> {
+    match phase {
+        Phase::Incomplete => Some(("ObjectsFailed", failures(objects))),
+        Phase::Superseded { object, term } => Some((
+            "Superseded",
+            format!("{object} bears the higher term {term}: another member leads, and nothing is written"),
+        )),
+        Phase::InventoryUnsaved { reason } => Some(("InventoryUnsaved", reason.clone())),
+        Phase::TooLarge { objects } => Some((
+            "PayloadTooLarge",
+            format!("{objects} objects are more than one MultiCluster can hold: split the payload"),
+        )),
+        Phase::CannotStop { reason } => Some(("CannotStop", format!("the payload does not stop: {reason}"))),
+        Phase::Held
+        | Phase::Applying
+        | Phase::Applied
+        | Phase::Unclaimed
+        | Phase::Stopping
+        | Phase::Stopped => None,
+    }
+}
+
+/// The objects that are not as they should be, and why.
+fn failures(objects: &[ObjectStatus]) -> String {
+    use payload::ObjectState::{Applied, Deleting, Kept, Pending, Pruning, Released, Used};
+    let failed = objects.iter().filter(|object| {
+        !matches!(
+            object.state,
+            Applied | Used | Kept | Released | Pruning | Deleting | Pending
+        )
+    });
+    named(
+        &failed
+            .map(|object| format!("{}: {}", object.key, object.message))
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// What to tell when the payload is gone: what of it is left, and why.

@@ -67,6 +67,8 @@ struct Wishes {
     memory: Option<(u64, Box<Durable>)>,
     inventory: Option<(Inventory, Vec<Reply>)>,
     status: Option<Box<MultiClusterStatus>>,
+    /// The object's version and status as the watch told them last.
+    seen: Option<(String, Box<MultiClusterStatus>)>,
     closed: bool,
 }
 
@@ -81,6 +83,8 @@ pub(super) struct Writer {
     current: MultiClusterStatus,
     inventory: Inventory,
     incarnation: u64,
+    /// Whether the status is to be written again since somebody else has written it.
+    forged: bool,
     written: mpsc::Sender<Written>,
 }
 
@@ -130,6 +134,7 @@ pub(super) fn channel(
             .flatten()
             .map_or(0, |durable| durable.incarnation),
         current,
+        forged: false,
         written,
     };
     (Store { shared }, writer)
@@ -151,6 +156,13 @@ impl Store {
     /// Tells users; the fields that the store itself keeps are ignored.
     pub(super) fn inform(&self, status: MultiClusterStatus) {
         self.shared.wishes().status = Some(Box::new(status));
+        self.shared.wake.notify_one();
+    }
+
+    /// Compares what the watch tells with what was written: a status that somebody else wrote is put back, and a version
+    /// that somebody else made costs no conflict.
+    pub(super) fn seen(&self, version: String, status: MultiClusterStatus) {
+        self.shared.wishes().seen = Some((version, Box::new(status)));
         self.shared.wake.notify_one();
     }
 
@@ -186,11 +198,13 @@ impl Writer {
         let mut retry_pause = RETRY_PAUSE.0;
         let mut inform_at = Instant::now();
         loop {
+            let seen = self.shared.wishes().seen.take();
+            self.forged |= seen.is_some_and(|(version, status)| self.is_forged(&version, &status));
             let (urgent, informs, closed) = {
                 let wishes = self.shared.wishes();
                 (
                     wishes.memory.is_some() || wishes.inventory.is_some(),
-                    wishes.status.is_some(),
+                    wishes.status.is_some() || self.forged,
                     wishes.closed,
                 )
             };
@@ -233,22 +247,41 @@ impl Writer {
         }
     }
 
+    /// Whether this is a newer version than ours with another status.
+    fn is_forged(&mut self, version: &str, status: &MultiClusterStatus) -> bool {
+        let is_newer = matches!(
+            (version.parse::<u64>(), self.resource_version.parse::<u64>()),
+            (Ok(theirs), Ok(ours)) if theirs > ours
+        );
+        if !is_newer {
+            return false;
+        }
+        if *status == self.current {
+            version.clone_into(&mut self.resource_version);
+            return false;
+        }
+        tracing::warn!(
+            object = self.object(),
+            "somebody else has written the status; it is put back"
+        );
+        true
+    }
+
     async fn write_wishes(&mut self) -> Result<(), WriteError> {
         let Wishes {
             memory,
             inventory,
             status,
+            seen: _,
             closed: _,
         } = {
             let mut wishes = self.shared.wishes();
-            let closed = wishes.closed;
-            std::mem::replace(
-                &mut *wishes,
-                Wishes {
-                    closed,
-                    ..Wishes::default()
-                },
-            )
+            Wishes {
+                memory: wishes.memory.take(),
+                inventory: wishes.inventory.take(),
+                status: wishes.status.take(),
+                ..Wishes::default()
+            }
         };
         let mut next = self.current.clone();
         if let Some(status) = &status {
@@ -270,6 +303,7 @@ impl Writer {
         let outcome = self.write(&next, incarnation).await;
         if outcome.is_ok() {
             self.current = next;
+            self.forged = false;
             self.incarnation = incarnation;
             if let Some((inventory, _)) = &inventory {
                 self.inventory = inventory.clone();

@@ -92,7 +92,10 @@ pub async fn run(options: Options) -> Result<(), Error> {
     once.read_timeout = Some(REQUEST_TIMEOUT);
     let client = Client::try_from(once).map_err(client_error)?;
     let watching = Client::try_from(options.config.clone()).map_err(client_error)?;
-    let access = Access::new(&options.config)?;
+    let access = Access::new(&options.config, {
+        let metrics = metrics.clone();
+        move |verb, code| metrics.count_api_error(verb, code)
+    })?;
     let (events, publisher) = events::channel(client.clone(), options.instance.clone());
     let published = tokio::spawn(publisher.run());
     let shared = Arc::new(Shared {

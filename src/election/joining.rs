@@ -136,7 +136,8 @@ impl Member {
             }
             return;
         }
-        let mut targets: Vec<String> = self.fleet().cloned().collect();
+        // Its own address too: what answers there and is not this member has the same address by mistake, and says so.
+        let mut targets: Vec<String> = self.config.fleet.clone();
         targets.extend(
             joining
                 .known

@@ -50,11 +50,15 @@ const WATCH_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Transport = BoxCloneSyncService<Request<GatedBody>, Response<Incoming>, BoxError>;
 
+/// Hears of each request that failed: its verb, and the HTTP status if there was an answer.
+type CountError = Arc<dyn Fn(&'static str, Option<u16>) + Send + Sync>;
+
 /// Access to one cluster as one user. It is shared by all runners that use it.
 #[derive(Clone)]
 pub struct Access {
     client: kube::Client,
     transport: Transport,
+    count_error: CountError,
 }
 
 /// Why a cluster cannot be accessed.
@@ -68,11 +72,16 @@ pub enum AccessError {
 }
 
 impl Access {
-    /// Prepares access with this configuration. Nothing is sent yet.
+    /// Prepares access with this configuration. Nothing is sent yet. `count_error` hears of each request that failed, by
+    /// its verb (`get`, `list`, `watch`, `create`, `patch`, `delete`) and the HTTP status of the answer, if there was one; not
+    /// of answers that are part of the work: "not found" and "conflict".
     ///
     /// # Errors
     /// The configuration's certificates, credentials or headers cannot be used.
-    pub fn new(config: &Config) -> Result<Self, AccessError> {
+    pub fn new(
+        config: &Config,
+        count_error: impl Fn(&'static str, Option<u16>) + Send + Sync + 'static,
+    ) -> Result<Self, AccessError> {
         let configure = |error| AccessError::Configure(Box::new(error));
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
@@ -99,6 +108,7 @@ impl Access {
         Ok(Self {
             client: kube::Client::try_from(watching).map_err(configure)?,
             transport: BoxCloneSyncService::new(service.map_err(BoxError::from)),
+            count_error: Arc::new(count_error),
         })
     }
 
@@ -107,16 +117,34 @@ impl Access {
         self.client.clone()
     }
 
+    /// Counts a failure of a watch, which goes by [`Self::client`].
+    pub(super) fn count_watch_error(&self, code: Option<u16>) {
+        (self.count_error)("watch", code);
+    }
+
+    fn count<T>(&self, verb: &'static str, answer: Result<T, RequestError>) -> Result<T, RequestError> {
+        match &answer {
+            Err(RequestError::Unanswered { .. }) => (self.count_error)(verb, None),
+            Err(RequestError::Refused { status, .. }) if !matches!(status.code, 404 | 409) => {
+                (self.count_error)(verb, Some(status.code));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        answer
+    }
+
     /// Sends a request that changes nothing, or whose effect is allowed at any time.
     pub(super) async fn send(&self, call: Call) -> Result<Bytes, RequestError> {
         let body = GatedBody {
             bytes: Some(call.body.clone()),
             gate: None,
         };
+        let verb = call.verb;
         let answer = self.exchange(call.into_request(body)?);
-        tokio::time::timeout(REQUEST_TIMEOUT, answer)
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, answer)
             .await
-            .unwrap_or_else(|_| Err(RequestError::unanswered("no answer in time", None)))
+            .unwrap_or_else(|_| Err(RequestError::unanswered("no answer in time", None)));
+        self.count(verb, answer)
     }
 
     /// Sends a request that may take effect only while the claim lasts.
@@ -124,6 +152,7 @@ impl Access {
         let Some(server_timeout) = guard.server_timeout(boottime()) else {
             return Err(RequestError::Unclaimed);
         };
+        let verb = call.verb;
         let (open, gate) = oneshot::channel();
         let open = Arc::new(Mutex::new(Some(open)));
         let released_at = Arc::new(Mutex::new(None));
@@ -156,7 +185,7 @@ impl Access {
         // A server that answers without having read the body leaves it unsent; this ends the wait for it.
         open.lock().unwrap_or_else(PoisonError::into_inner).take();
         let answer = answer.unwrap_or_else(|_| Err(RequestError::unanswered("no answer in time", None)));
-        match answer {
+        let answer = match answer {
             Err(error) if error.is_unanswered() || error.is_server_fault() => {
                 if let Some(at) = *released_at.lock().unwrap_or_else(PoisonError::into_inner) {
                     Err(error.maybe_effective_until(latest_effect(at, server_timeout)))
@@ -167,7 +196,8 @@ impl Access {
                 }
             }
             other => other,
-        }
+        };
+        self.count(verb, answer)
     }
 
     async fn exchange(&self, request: Request<GatedBody>) -> Result<Bytes, RequestError> {
@@ -224,6 +254,8 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 /// A request in the making.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
+    /// As Kubernetes calls it.
+    verb: &'static str,
     method: Method,
     path: String,
     query: Vec<(&'static str, String)>,
@@ -233,8 +265,29 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(method: Method, path: String) -> Self {
+    pub(super) fn get(path: String) -> Self {
+        Self::new("get", Method::GET, path)
+    }
+
+    pub(super) fn list(path: String) -> Self {
+        Self::new("list", Method::GET, path)
+    }
+
+    pub(super) fn create(path: String) -> Self {
+        Self::new("create", Method::POST, path)
+    }
+
+    pub(super) fn patch(path: String) -> Self {
+        Self::new("patch", Method::PATCH, path)
+    }
+
+    pub(super) fn delete(path: String) -> Self {
+        Self::new("delete", Method::DELETE, path)
+    }
+
+    fn new(verb: &'static str, method: Method, path: String) -> Self {
         Self {
+            verb,
             method,
             path,
             query: Vec::new(),

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use hyper::Method;
 use kube::core::{discovery::v2::APIGroupDiscoveryList, gvk::GroupVersionKind};
 use tokio::sync::{Mutex, watch};
 
@@ -234,7 +233,7 @@ impl Catalog {
     pub(super) async fn absent(&self, groups: &BTreeSet<String>) -> Result<BTreeSet<String>, CatalogError> {
         let mut absent = BTreeSet::new();
         for group in groups {
-            let call = Call::new(Method::GET, format!("/apis/{}", encode_uri_part(group)));
+            let call = Call::get(format!("/apis/{}", encode_uri_part(group)));
             match self.access.send(call).await {
                 Ok(_) => {}
                 Err(error) if error.code() == Some(404) => {
@@ -247,7 +246,7 @@ impl Catalog {
     }
 
     async fn discover(&self, path: &str) -> Result<APIGroupDiscoveryList, CatalogError> {
-        let call = Call::new(Method::GET, path.to_owned()).with_accept(ACCEPT_AGGREGATED);
+        let call = Call::get(path.to_owned()).with_accept(ACCEPT_AGGREGATED);
         let answer = self
             .access
             .send(call)

@@ -182,6 +182,8 @@ pub(super) struct Ledger {
     refresh_attempts: u32,
     /// Why the kinds were not told the last time, and how often in a row.
     refresh_failure: Option<(String, u32)>,
+    /// The watches that are not permitted, and what the API server says about it.
+    refused_watches: BTreeMap<WatchedKind, String>,
     /// Whether the kinds were told since the newest order.
     refreshed: bool,
     /// The groups that the API server was found not to serve.
@@ -239,6 +241,9 @@ struct Item {
     owned: bool,
     /// Whether it is looked for without being listed: a stop's search.
     suspected: bool,
+    /// Whether it may have been created by this MultiCluster at any time. What was refused never was, so there is nothing
+    /// to look for when the payload drops it.
+    maybe_created: bool,
     kept: bool,
     uid: Option<String>,
     seen: Seen,
@@ -322,6 +327,7 @@ impl Item {
             document: None,
             owned: false,
             suspected: false,
+            maybe_created: false,
             kept: false,
             uid: None,
             seen: Seen::Unknown,
@@ -367,7 +373,7 @@ impl Ledger {
         let mut items = BTreeMap::new();
         for (place, entry) in inventory.entries.iter().enumerate() {
             let mut item = Item::new(&entry.key, &entry.version, place);
-            item.owned = true;
+            (item.owned, item.maybe_created) = (true, true);
             item.kept = entry.kept;
             item.uid.clone_from(&entry.uid);
             items.insert(entry.key.clone(), item);
@@ -389,6 +395,7 @@ impl Ledger {
             refresh_due: Duration::ZERO,
             refresh_attempts: 0,
             refresh_failure: None,
+            refused_watches: BTreeMap::new(),
             refreshed: false,
             absent_groups: BTreeSet::new(),
             superseded: None,
@@ -405,6 +412,7 @@ impl Ledger {
         self.number = numbered.number;
         (self.superseded, self.unclaimed, self.refreshed) = (None, false, false);
         self.absent_groups.clear();
+        self.refused_watches.clear();
         self.refresh_due = now;
         if !matches!(
             (&self.mode, &numbered.order),
@@ -470,18 +478,21 @@ impl Ledger {
         }
         self.items
             .iter()
-            .filter(|(_, item)| item.owned && !item.suspected)
-            .filter_map(|(key, item)| {
-                let (version, kind) = self.kinds.resolve(key, &item.version)?;
-                kind.watchable.then(|| WatchedKind {
-                    group: key.group.clone(),
-                    version,
-                    kind: key.kind.clone(),
-                    plural: kind.plural.clone(),
-                    namespace: key.namespace.clone(),
-                })
-            })
+            .filter(|(_, item)| item.owned && !item.suspected && item.maybe_created)
+            .filter_map(|(key, item)| self.watched_kind(key, item))
             .collect()
+    }
+
+    /// By which watch changes of the object are noticed; none if its kind cannot be watched.
+    fn watched_kind(&self, key: &ObjectKey, item: &Item) -> Option<WatchedKind> {
+        let (version, kind) = self.kinds.resolve(key, &item.version)?;
+        kind.watchable.then(|| WatchedKind {
+            group: key.group.clone(),
+            version,
+            kind: key.kind.clone(),
+            plural: kind.plural.clone(),
+            namespace: key.namespace.clone(),
+        })
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -529,6 +540,10 @@ impl Ledger {
             }
             item.document = Some(index);
             (item.place, item.kept) = (index, false);
+            if std::mem::take(&mut item.suspected) {
+                // A stop looked for it; now it is to be there, and is listed like the others.
+                (item.owned, item.fault, item.due) = (false, None, now);
+            }
             item.version.clone_from(&document.version);
             if is_place_known && !matches!(item.seen, Seen::Foreign(_)) && !item.owned {
                 item.owned = true;
@@ -599,7 +614,7 @@ impl Ledger {
                 .entry(key.clone())
                 .or_insert_with(|| Item::new(&key, &document.version, index));
             if !item.owned {
-                (item.owned, item.suspected) = (true, true);
+                (item.owned, item.suspected, item.maybe_created) = (true, true, true);
             }
         }
         self.sort();

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use hyper::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -53,7 +52,7 @@ impl Writer {
     ) -> Result<Vec<Value>, RequestError> {
         let (mut items, mut next) = (Vec::new(), String::new());
         loop {
-            let mut call = Call::new(Method::GET, path.to_owned())
+            let mut call = Call::list(path.to_owned())
                 .with_accept(METADATA_LIST)
                 .with_query("limit", &PAGE.to_string());
             if let Some(selector) = selector {
@@ -138,11 +137,7 @@ impl Writer {
 
     /// The custom resources that a CustomResourceDefinition has.
     pub(super) async fn list_custom_resources(&self, definition: &Place) -> Outcome {
-        let definition: Value = match self
-            .access
-            .send(Call::new(Method::GET, definition.object.clone()))
-            .await
-        {
+        let definition: Value = match self.access.send(Call::get(definition.object.clone())).await {
             Ok(answer) => serde_json::from_slice(&answer).unwrap_or_default(),
             Err(error) if error.code() == Some(404) => return Outcome::Gone,
             Err(error) => return failed(error.into()),

@@ -84,7 +84,7 @@ impl<S: InventoryStore> Runner<S> {
         let writer = Writer {
             access: self.access.clone(),
         };
-        let mut watches = Watches::new(self.access.client(), self.owner.selector());
+        let mut watches = Watches::new(self.access.clone(), self.owner.selector());
         let mut under_way: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
         let mut published_at: Option<Instant> = None;
         let mut ordered_at = Instant::now();

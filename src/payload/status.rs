@@ -80,7 +80,7 @@ pub struct ObjectStatus {
     pub document: Option<usize>,
     /// Its state.
     pub state: ObjectState,
-    /// What an operator should know or do; empty when all is well.
+    /// What an operator should know or do; empty when all is well. Its length is bounded.
     pub message: String,
 }
 

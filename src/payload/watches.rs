@@ -12,8 +12,9 @@ use futures::{
     stream::{AbortHandle, BoxStream, SelectAll, abortable},
 };
 use kube::{
-    Api, Client,
+    Api,
     api::{ApiResource, DynamicObject},
+    core::Status,
     runtime::{
         WatchStreamExt as _,
         utils::Backoff,
@@ -23,6 +24,7 @@ use kube::{
 use serde_json::Value;
 
 use super::{
+    access::Access,
     ledger::{Ledger, WatchedKind},
     object::ObjectKey,
 };
@@ -38,7 +40,7 @@ const RETRY_MEMORY: Duration = Duration::from_secs(30);
 
 /// The watches of one runner.
 pub(super) struct Watches {
-    client: Client,
+    access: Access,
     selector: String,
     streams: SelectAll<BoxStream<'static, WatchEvent>>,
     handles: BTreeMap<WatchedKind, AbortHandle>,
@@ -53,6 +55,7 @@ pub(super) enum WatchEvent {
     Begun(WatchedKind),
     Listed(WatchedKind, ObjectKey, Value),
     Complete(WatchedKind),
+    Refused(WatchedKind, String),
 }
 
 /// News for the ledger.
@@ -60,6 +63,7 @@ pub(super) enum News {
     Changed(ObjectKey, Value),
     Gone(ObjectKey, Value),
     Complete(WatchedKind, BTreeSet<ObjectKey>),
+    Refused(WatchedKind, String),
     None,
 }
 
@@ -68,18 +72,19 @@ impl News {
         match self {
             Self::Changed(key, object) => ledger.watched(now, &key, &object),
             Self::Gone(key, object) => ledger.unwatched(now, &key, &object),
-            Self::Complete(kind, listed) => ledger.listed(|key| {
+            Self::Complete(kind, listed) => ledger.listed(&kind, |key| {
                 key.is(&kind.group, &kind.kind) && key.namespace == kind.namespace && !listed.contains(key)
             }),
+            Self::Refused(kind, reason) => ledger.watch_refused(kind, reason),
             Self::None => {}
         }
     }
 }
 
 impl Watches {
-    pub(super) fn new(client: Client, selector: String) -> Self {
+    pub(super) fn new(access: Access, selector: String) -> Self {
         Self {
-            client,
+            access,
             selector,
             streams: SelectAll::new(),
             handles: BTreeMap::new(),
@@ -103,7 +108,7 @@ impl Watches {
         }
         for kind in wanted {
             if !self.handles.contains_key(kind) {
-                let (stream, handle) = abortable(watch(&self.client, &self.selector, kind));
+                let (stream, handle) = abortable(watch(&self.access, &self.selector, kind));
                 self.streams.push(stream.boxed());
                 self.handles.insert(kind.clone(), handle);
             }
@@ -133,11 +138,12 @@ impl Watches {
                 Some(listing) => News::Complete(kind, listing),
                 None => News::None,
             },
+            WatchEvent::Refused(kind, reason) => News::Refused(kind, reason),
         })
     }
 }
 
-fn watch(client: &Client, selector: &str, kind: &WatchedKind) -> BoxStream<'static, WatchEvent> {
+fn watch(access: &Access, selector: &str, kind: &WatchedKind) -> BoxStream<'static, WatchEvent> {
     let api_version = if kind.group.is_empty() {
         kind.version.clone()
     } else {
@@ -151,9 +157,10 @@ fn watch(client: &Client, selector: &str, kind: &WatchedKind) -> BoxStream<'stat
         plural: kind.plural.clone(),
     };
     let api: Api<DynamicObject> = match &kind.namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
+        Some(namespace) => Api::namespaced_with(access.client(), namespace, &resource),
+        None => Api::all_with(access.client(), &resource),
     };
+    let access = access.clone();
     let config = watcher::Config::default().labels(selector).timeout(WATCH_SECONDS);
     let kind = kind.clone();
     watcher::watcher(api, config)
@@ -163,12 +170,27 @@ fn watch(client: &Client, selector: &str, kind: &WatchedKind) -> BoxStream<'stat
                 Ok(event) => tell(&kind, event),
                 Err(error) => {
                     tracing::debug!(kind = kind.kind, %error, "watch failed, beginning again");
-                    None
+                    let refusal = refusal(&error);
+                    access.count_watch_error(refusal.map(|status| status.code));
+                    refusal
+                        .filter(|status| status.code == 403)
+                        .map(|status| WatchEvent::Refused(kind.clone(), status.message.clone()))
                 }
             };
             std::future::ready(event)
         })
         .boxed()
+}
+
+/// The API server's answer, if it gave one.
+fn refusal(error: &watcher::Error) -> Option<&Status> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status),
+        _ => None,
+    }
 }
 
 fn tell(kind: &WatchedKind, event: Event<DynamicObject>) -> Option<WatchEvent> {

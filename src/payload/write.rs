@@ -1,6 +1,5 @@
 //! Carries out the steps with single objects.
 
-use hyper::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -81,11 +80,7 @@ impl Writer {
     }
 
     async fn look(&self, place: &Place) -> Outcome {
-        match self
-            .access
-            .send(Call::new(Method::GET, place.object.clone()))
-            .await
-        {
+        match self.access.send(Call::get(place.object.clone())).await {
             Ok(answer) => object(&answer),
             Err(error) if error.code() == Some(404) => Outcome::Gone,
             Err(error) => error.into(),
@@ -93,7 +88,7 @@ impl Writer {
     }
 
     async fn create(&self, place: &Place, body: Map<String, Value>, guard: &Guard) -> Outcome {
-        let call = Call::new(Method::POST, place.collection.clone())
+        let call = Call::create(place.collection.clone())
             .with_query("fieldManager", FIELD_MANAGER)
             .with_query("fieldValidation", "Strict")
             .with_body("application/json", Value::Object(body).to_string().into_bytes());
@@ -116,7 +111,7 @@ impl Writer {
             metadata.insert("uid".to_owned(), uid.into());
             metadata.insert("resourceVersion".to_owned(), resource_version.into());
         }
-        let call = Call::new(Method::PATCH, place.object.clone())
+        let call = Call::patch(place.object.clone())
             .with_query("fieldManager", FIELD_MANAGER)
             .with_query("force", "true")
             // JSON is YAML.
@@ -139,7 +134,7 @@ impl Writer {
             return Outcome::Object(current);
         }
         let patch = managers::upgrade_patch(&current);
-        let call = Call::new(Method::PATCH, place.object.clone())
+        let call = Call::patch(place.object.clone())
             .with_query("fieldManager", FIELD_MANAGER)
             .with_body("application/json-patch+json", patch.to_string().into_bytes());
         match self.access.send_guarded(call, guard).await {
@@ -155,7 +150,7 @@ impl Writer {
             "propagationPolicy": if foreground { "Foreground" } else { "Background" },
             "preconditions": {"uid": uid, "resourceVersion": resource_version},
         });
-        let call = Call::new(Method::DELETE, place.object.clone())
+        let call = Call::delete(place.object.clone())
             .with_body("application/json", options.to_string().into_bytes());
         match self.access.send(call).await {
             Ok(answer) => match object(&answer) {
@@ -227,6 +222,8 @@ impl From<RequestError> for Failure {
                 403 if has_cause(&status, "NamespaceTerminating") => Self::Unavailable(text, None),
                 // Admission says "forbidden" too; only authorization says who cannot do what.
                 403 if text.contains(" cannot ") && text.contains(" resource ") => Self::Forbidden(text),
+                // A server-side apply with a field that its kind does not have is answered as if the server had failed.
+                500.. if text.starts_with("failed to create typed patch object") => Self::Rejected(text),
                 401 | 408 | 429 | 500.. => Self::Unavailable(text, retry_after),
                 _ => Self::Rejected(text),
             },

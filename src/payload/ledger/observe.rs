@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     Failure, Fault, Ledger, Live, Mode, OnDemotion, Outcome, SAVE_DELAY, Seen, Step, SweepState, Swept,
+    WatchedKind,
 };
 use crate::payload::{
     backoff::Backoff,
@@ -149,7 +150,12 @@ impl Ledger {
     }
 
     /// A watch has listed all objects of ours of one kind and place; those that it did not list may be gone.
-    pub(in crate::payload) fn listed(&mut self, is_missing: impl Fn(&ObjectKey) -> bool) {
+    pub(in crate::payload) fn listed(
+        &mut self,
+        watched: &WatchedKind,
+        is_missing: impl Fn(&ObjectKey) -> bool,
+    ) {
+        self.refused_watches.remove(watched);
         for (key, item) in &mut self.items {
             if !is_missing(key) {
                 continue;
@@ -160,6 +166,11 @@ impl Ledger {
                 item.seen = Seen::Unsure;
             }
         }
+    }
+
+    /// A watch is not permitted; it is tried again all the same.
+    pub(in crate::payload) fn watch_refused(&mut self, watched: WatchedKind, reason: String) {
+        self.refused_watches.insert(watched, cut(reason));
     }
 
     /// The inventory was saved, or not.
@@ -232,6 +243,7 @@ impl Ledger {
                         .entry(key.clone())
                         .or_insert_with(|| super::Item::new(&key, &version, 0));
                     (item.owned, item.kept, item.seen) = (true, false, Seen::Unsure);
+                    item.maybe_created = true;
                     (item.fault, item.awaited, item.due) = (None, None, now);
                 }
                 self.sort();
@@ -276,6 +288,7 @@ impl Ledger {
             }
         };
         let mut drifted = false;
+        item.maybe_created = true;
         if let Mode::Running { term, group, .. } = &self.mode
             && stamp.group == *group
             && stamp.term > *term
@@ -401,6 +414,12 @@ impl Ledger {
         };
         if maybe_until.is_some() {
             (item.maybe_until, item.seen) = (maybe_until, Seen::Unsure);
+            item.maybe_created = true;
+        }
+        if item.suspected && matches!(failure, Failure::Forbidden(_)) {
+            // What no inventory lists and may not even be read was not written either.
+            (item.seen, item.maybe_created) = (Seen::Absent, false);
+            return;
         }
         let (state, backoff, at_least) = match &failure {
             // Nothing was done; it goes on with the next claim.

@@ -186,6 +186,9 @@ impl Ledger {
                 // With its kind, every object of it is gone.
                 (item.seen, item.maybe_until) = (Seen::Absent, None);
             }
+            if !item.maybe_created && !matches!(item.seen, Seen::Ours(_)) {
+                (item.seen, item.fault) = (Seen::Absent, None);
+            }
             match &item.seen {
                 Seen::Unknown | Seen::Unsure => continue,
                 Seen::Absent if item.maybe_until.is_some() => continue,

@@ -92,6 +92,19 @@ impl Ledger {
         }
     }
 
+    /// Why changes by others are not noticed, if they are not.
+    fn blindness(&self, key: &ObjectKey, item: &Item) -> String {
+        if self.refused_watches.is_empty() {
+            return String::new();
+        }
+        let refusal = self
+            .watched_kind(key, item)
+            .and_then(|watched| self.refused_watches.get(&watched));
+        refusal.map_or_else(String::new, |refusal| {
+            format!("in place, but if others change it that is not noticed: {refusal}: grant this to the controller's ServiceAccount")
+        })
+    }
+
     fn is_discovery_stuck(&self) -> bool {
         self.refresh_failure
             .as_ref()
@@ -234,7 +247,7 @@ impl Ledger {
                 };
                 (ObjectState::Establishing, message.to_owned())
             }
-            Seen::Ours(_) if item.right => calm(ObjectState::Applied),
+            Seen::Ours(_) if item.right => (ObjectState::Applied, self.blindness(key, item)),
             Seen::Foreign(_) if key.is_shareable() => calm(ObjectState::Used),
             _ if item.repair.count > REPAIRS_AT_ONCE && item.repair.under_way => (
                 ObjectState::Contested,

@@ -541,11 +541,32 @@ fn a_deletion_seen_during_a_write_is_not_forgotten() {
 #[test]
 fn an_object_missing_from_a_list_is_looked_at() {
     let mut desk = Desk::running(&["a", "b"].map(|name| manifest("ConfigMap", name)).concat());
-    desk.ledger.listed(|key| key.name == "a");
+    let watched = desk.ledger.watches().first().unwrap().clone();
+    desk.ledger.listed(&watched, |key| key.name == "a");
     assert_eq!(desk.plan(), ["Look ConfigMap a"]);
     desk.succeed("ConfigMap a");
     assert_eq!(desk.plan(), NOTHING);
     assert_eq!(desk.status().repairs, 0);
+}
+
+#[test]
+fn what_may_not_be_watched_is_said_to_be_blind_until_it_may() {
+    let mut desk = Desk::running(&manifest("ConfigMap", "a"));
+    let watched = desk.ledger.watches().first().unwrap().clone();
+    desk.ledger
+        .watch_refused(watched.clone(), "User x cannot watch resource".to_owned());
+    let status = desk.status();
+    assert_eq!(
+        (status.phase, status.objects[0].state),
+        (Phase::Applied, ObjectState::Applied)
+    );
+    assert_eq!(
+        status.objects[0].message,
+        "in place, but if others change it that is not noticed: User x cannot watch resource: \
+         grant this to the controller's ServiceAccount"
+    );
+    desk.ledger.listed(&watched, |_| false);
+    assert_eq!(desk.status().objects[0].message, "");
 }
 
 #[test]
@@ -894,6 +915,82 @@ fn a_first_stop_looks_for_what_a_lost_inventory_does_not_list() {
     desk.wait(Duration::from_secs(1));
     assert_eq!(desk.plan(), NOTHING);
     assert_eq!(desk.status().phase, Phase::Stopped);
+}
+
+#[test]
+fn what_a_stop_looked_for_in_vain_is_created_like_the_rest() {
+    let text = ["a", "b"].map(|name| manifest("ConfigMap", name)).concat();
+    let mut desk = Desk::new(Inventory::default());
+    desk.order(Order::Stop {
+        payload: Some(payload(&text)),
+    });
+    assert_eq!(desk.plan(), ["Look ConfigMap b", "Look ConfigMap a"]);
+    // It may not even be read, so it was not written either.
+    let forbidden = || failure(Failure::Forbidden("User x cannot get resource".to_owned()));
+    desk.answer("ConfigMap b", forbidden());
+    assert_eq!(desk.plan(), NOTHING);
+    // The order comes while one of them is being looked for.
+    desk.run(1, &text);
+    desk.answer("ConfigMap a", Outcome::Gone);
+    assert_eq!(desk.plan(), ["Save [ConfigMap a, ConfigMap b]"]);
+    assert_eq!(desk.plan(), ["Create ConfigMap a", "Create ConfigMap b"]);
+    desk.succeed("ConfigMap a");
+    desk.succeed("ConfigMap b");
+    assert_eq!(desk.status().phase, Phase::Applied);
+
+    let mut desk = Desk::new(Inventory::default());
+    desk.order(Order::Stop {
+        payload: Some(payload(&text)),
+    });
+    desk.plan();
+    desk.answer("ConfigMap a", Outcome::Gone);
+    desk.answer("ConfigMap b", forbidden());
+    desk.plan();
+    assert_eq!(desk.status().phase, Phase::Stopped);
+}
+
+#[test]
+fn what_was_refused_from_the_first_needs_no_removal() {
+    let both = ["a", "b"].map(|name| manifest("ConfigMap", name)).concat();
+    for removal in ["drop", "stop"] {
+        let mut desk = Desk::new(Inventory::default());
+        desk.run(1, &both);
+        desk.plan();
+        desk.plan();
+        desk.succeed("ConfigMap a");
+        desk.answer("ConfigMap b", failure(Failure::Forbidden("no".to_owned())));
+        assert_eq!(desk.ledger.watches().len(), 1);
+        desk.wait(Duration::from_secs(1));
+        desk.plan();
+        match removal {
+            "drop" => {
+                desk.run(1, &manifest("ConfigMap", "a"));
+                assert_eq!(desk.plan(), NOTHING);
+                desk.wait(Duration::from_secs(1));
+                assert_eq!(desk.plan(), ["Save [ConfigMap a]"]);
+                assert_eq!(desk.status().phase, Phase::Applied);
+            }
+            _ => {
+                desk.stop();
+                assert_eq!(desk.plan(), ["Delete u-a@11 ConfigMap a"]);
+            }
+        }
+    }
+    // Without an answer it may have been created all the same, and before a crash as well.
+    let mut desk = Desk::new(Inventory::default());
+    desk.run(1, &manifest("ConfigMap", "a"));
+    desk.plan();
+    desk.plan();
+    desk.answer(
+        "ConfigMap a",
+        Outcome::Failed {
+            failure: Failure::Unavailable("no answer".to_owned(), None),
+            maybe_until: Some(desk.now + Duration::from_secs(2)),
+        },
+    );
+    desk.stop();
+    desk.wait(Duration::from_secs(3));
+    assert_eq!(desk.plan(), ["Look ConfigMap a"]);
 }
 
 #[test]
