@@ -1,7 +1,7 @@
 //! A member without a group: it asks its fleet, joins the group it finds, or founds one if it is meant to.
 
 use super::durable::{Durable, Membership};
-use super::member::{Context, Destination, Heard, Member, Notice, Problem, Role, StepDown};
+use super::member::{Context, Destination, Heard, Member, Notice, Problem, Resignation, Role, StepDown};
 use super::message::{Founder, Message, Precedence, Refusal};
 use super::roster::{Roster, Voter};
 use super::types::{GroupId, MemberId, Term, Tick};
@@ -392,6 +392,9 @@ impl Member {
             return;
         };
         if Some(other) == self.group() {
+            if let (Some(Resignation::Leaving), Some(address)) = (self.resignation, leader_address) {
+                self.send_to(Destination::Address(address), Message::Leave, context.out);
+            }
             return;
         }
         let newborn = roster.peak == 1;

@@ -56,6 +56,9 @@ pub enum Message {
         voter_term: Term,
         /// After how many milliseconds to ask again, when a promise to a leader stands in the way.
         wait_ms: i64,
+        /// The voter's roster, when the candidate's is older: the voter may be one that does not stand itself.
+        #[serde(default)]
+        roster: Option<Box<Roster>>,
     },
     /// "Vote for me."
     Vote {

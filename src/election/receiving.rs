@@ -5,6 +5,7 @@ use super::leading::Acknowledgement;
 use super::member::{Context, Fault, Member, Notice, Received, Role, Start, StepDown};
 use super::message::Message;
 use super::roster::{Roster, Stamp};
+use super::standing::Refused;
 use super::types::{GroupId, MemberId, MemoryId, Term};
 
 /// Whether a message speaks for the vote that its sender was admitted with.
@@ -84,13 +85,14 @@ impl Member {
                 granted,
                 voter_term,
                 wait_ms,
+                roster,
             } => {
-                self.on_pre_voted(
-                    from,
-                    term,
-                    granted.then_some(()).ok_or((voter_term, wait_ms)),
-                    context,
-                );
+                let refused = Refused {
+                    voter_term,
+                    wait_ms,
+                    roster,
+                };
+                self.on_pre_voted(from, term, granted.then_some(()).ok_or(refused), context);
             }
             Message::Vote {
                 term,

@@ -233,7 +233,12 @@ impl Member {
 
     /// A voter asks to be taken out.
     pub(super) fn on_leave(&mut self, from: MemberId, context: &mut Context<'_>) {
-        let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
+        let Some(roster) = self.roster() else { return };
+        let Role::Leading(leading) = &self.role else {
+            // One that is out already may not know who leads since.
+            if roster.voter(from).is_none() {
+                self.answer_in_group(Destination::Member(from, None), context);
+            }
             return;
         };
         if !self.is_roster_agreed() {

@@ -4,7 +4,7 @@ use super::durable::Durable;
 use super::leading::Leading;
 use super::member::{Ballot, Context, Member, Notice, Role};
 use super::message::{Handover, Message, Promised};
-use super::roster::Stamp;
+use super::roster::{Roster, Stamp};
 use super::types::{MemberId, Term, Tick};
 
 /// After this long a write to an API server counts as failed, with some room for the way to the voter and back.
@@ -22,6 +22,13 @@ pub(super) struct Standing {
     pub promised: Vec<(Option<MemberId>, Term, Tick)>,
     /// When the round is given up; `None` while the own vote is being written, which is always answered.
     pub deadline: Option<Tick>,
+}
+
+/// Why a voter would not vote for a candidate.
+pub(super) struct Refused {
+    pub voter_term: Term,
+    pub wait_ms: i64,
+    pub roster: Option<Box<Roster>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -145,7 +152,7 @@ impl Member {
     }
 
     pub(super) fn campaign(&mut self, context: &mut Context<'_>) {
-        let unguarded = self.roster().is_some_and(super::roster::Roster::is_unguarded);
+        let unguarded = self.roster().is_some_and(Roster::is_unguarded);
         let Role::Standing(standing) = &self.role else {
             return;
         };
@@ -191,10 +198,12 @@ impl Member {
         stamp: Stamp,
         context: &mut Context<'_>,
     ) {
-        let Some(own) = self.roster().map(|roster| roster.stamp) else {
+        let Some(roster) = self.roster() else {
             return;
         };
-        if stamp < own && self.roster().is_some_and(|roster| roster.voter(from).is_none()) {
+        let own = roster.stamp;
+        let newer = (stamp < own).then(|| Box::new(roster.clone()));
+        if stamp < own && roster.voter(from).is_none() {
             let message = Message::NotAVoter {
                 stamp: own,
                 leader_address: self.leader_address(),
@@ -213,6 +222,7 @@ impl Member {
             granted,
             voter_term: self.durable.term,
             wait_ms,
+            roster: newer,
         };
         self.send(from, message, context.out);
     }
@@ -325,9 +335,10 @@ impl Member {
         &mut self,
         from: MemberId,
         term: Term,
-        answer: Result<(), (Term, i64)>,
+        answer: Result<(), Refused>,
         context: &mut Context<'_>,
     ) {
+        let own = self.roster().map(|roster| roster.stamp);
         let Role::Standing(standing) = &mut self.role else {
             return;
         };
@@ -341,10 +352,16 @@ impl Member {
                     self.write_own_vote(context);
                 }
             }
-            Err((voter_term, wait_ms)) => {
+            Err(Refused {
+                voter_term,
+                wait_ms,
+                roster,
+            }) => {
                 record(&mut standing.refused, from);
-                if voter_term > self.durable.term {
-                    let next = self.remembering(voter_term, None);
+                let newer = roster.filter(|roster| own.is_some_and(|own| roster.stamp > own));
+                if newer.is_some() || voter_term > self.durable.term {
+                    let newer = newer.map(|roster| *roster);
+                    let next = self.remembering(voter_term, self.group().zip(newer));
                     self.stage(next, context.out);
                     self.give_up_round(0, context);
                 } else if self.cannot_win() {
