@@ -1,25 +1,25 @@
 //! The asynchronous shell around one election member: it carries events in and commands out, and decides nothing.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, ResourceExt};
 use serde_json::value::to_raw_value;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
+use super::application::{Answer, Application};
+use super::chronicle::Chronicle;
+use super::ear::Ear;
+use super::own_address::OwnAddress;
 use super::report::{self, Knowledge};
+use super::shared::Shared;
 use super::store::{self, Store, Target, Written};
-use super::supervisor::Shared;
 use super::{FOUND_WITHOUT_ANNOTATION, finalizer, words};
-use crate::api::{
-    HISTORY_MAX_ENTRIES, Move, MultiCluster, MultiClusterStatus, QuorumMode, TimingProfile, ValidSpec,
-};
+use crate::api::{MultiCluster, MultiClusterStatus, QuorumMode, TimingProfile, ValidSpec};
 use crate::clock::boottime;
 use crate::election::{
     self, Command, Config, Destination, Durable, Member, MemberId, MemoryId, Message, Notice, Order, Profile,
@@ -27,8 +27,8 @@ use crate::election::{
 };
 use crate::observe::events;
 use crate::observe::metrics::MemberMetrics;
-use crate::payload::{self, NumberedOrder, Owner, Payload, Phase, Runner};
-use crate::peer::{self, GroupKey, Inbox, Listener, To};
+use crate::payload::{self, Owner};
+use crate::peer::{self, To};
 
 /// Written memories that wait to be heard of: one is under way at a time.
 const WRITTEN_MAX: usize = 4;
@@ -80,51 +80,27 @@ async fn with_finalizer(shared: &Shared, objects: &mut Objects) -> Option<Arc<Mu
     }
 }
 
-/// How a member listens.
-struct Ear {
-    listener: Listener,
-    address: SocketAddr,
-    callsign: String,
-    inbox: Inbox,
-}
-
 struct Shell {
     shared: Arc<Shared>,
     object: Arc<MultiCluster>,
     reference: ObjectReference,
     id: MemberId,
-    from: Arc<str>,
     store: Store,
     written: mpsc::Receiver<Written>,
     durable: Option<Durable>,
     /// Not started before the first valid spec.
     member: Option<Member>,
-    ear: Option<Ear>,
-    listen_error: Option<String>,
-    retry_listen_at: Option<Instant>,
+    ear: Ear,
+    own_address: OwnAddress,
     spec: Option<ValidSpec>,
     spec_problems: Vec<String>,
     memory_trouble: Option<String>,
-    address_trouble: watch::Receiver<Option<String>>,
-    address_check: Option<CancellationToken>,
-    address_trouble_sender: watch::Sender<Option<String>>,
     unreachable: BTreeMap<String, String>,
-    payload: Option<Arc<Payload>>,
-    payload_text: Option<String>,
-    payload_error: Option<String>,
+    application: Application,
+    /// The election's newest order, and its number.
     order: (u64, Order),
-    /// How many orders the runner was given: more than the election gave, since each edit of the payload is one.
-    orders_given: u64,
-    orders: watch::Sender<NumberedOrder>,
-    claim: watch::Sender<Option<payload::Claim>>,
-    runner_status: watch::Receiver<payload::Status>,
-    runner_cancel: CancellationToken,
-    repairs: u64,
-    /// Whether there were objects since the payload was last gone.
-    ran: bool,
-    ordered_at: Option<Instant>,
-    history: VecDeque<Move>,
-    leader_name: String,
+    chronicle: Chronicle,
+    elected_at: Option<Instant>,
     conditions: Vec<Condition>,
     informed: MultiClusterStatus,
     dirty: bool,
@@ -174,65 +150,28 @@ impl Shell {
             written_sender,
         );
         shared.tasks.spawn(writer.run());
-        let (orders, orders_receiver) = watch::channel(NumberedOrder {
-            number: 0,
-            order: payload::Order::Hold,
-        });
-        let (claim, claim_receiver) = watch::channel(None);
-        let (status_sender, runner_status) = watch::channel(payload::Status::default());
-        let runner_cancel = CancellationToken::new();
-        let runner = Runner {
-            access: shared.access.clone(),
-            catalog: Arc::clone(&shared.catalog),
-            owner: Owner {
-                namespace: namespace.clone(),
-                name: name.clone(),
-            },
-            inventory: store::inventory_of(&status),
-            store: store.clone(),
-            orders: orders_receiver,
-            claim: claim_receiver,
-            status: status_sender,
-        };
-        shared.tasks.spawn(runner.run(runner_cancel.clone()));
-        let (address_trouble_sender, address_trouble) = watch::channel(None);
+        let metrics = shared.metrics.member(&namespace, &name);
+        let owner = Owner { namespace, name };
+        let inventory = store::inventory_of(&status);
+        let application = Application::start(&shared, owner, inventory, store.clone());
         Ok(Shell {
-            metrics: shared.metrics.member(&namespace, &name),
+            metrics,
             reference: object.object_ref(&()),
             id,
-            from: Arc::from(id.to_string()),
             store,
             written,
             durable,
             member: None,
-            ear: None,
-            listen_error: None,
-            retry_listen_at: None,
+            ear: Ear::new(Arc::from(id.to_string())),
+            own_address: OwnAddress::new(),
             spec: None,
             spec_problems: Vec::new(),
             memory_trouble,
-            address_trouble,
-            address_check: None,
-            address_trouble_sender,
             unreachable: BTreeMap::new(),
-            payload: None,
-            payload_text: None,
-            payload_error: None,
+            application,
             order: (0, Order::Hold),
-            orders_given: 0,
-            orders,
-            claim,
-            runner_status,
-            runner_cancel,
-            repairs: 0,
-            ran: false,
-            ordered_at: None,
-            history: status.history.iter().cloned().collect(),
-            leader_name: status
-                .leader
-                .as_ref()
-                .map(|leader| leader.name.clone())
-                .unwrap_or_default(),
+            chronicle: Chronicle::recall(&status),
+            elected_at: None,
             conditions: status.conditions.clone(),
             informed: MultiClusterStatus::default(),
             dirty: true,
@@ -267,9 +206,9 @@ impl Shell {
                     Written::Failed(number) => self.step(election::Event::PersistFailed(number)),
                     Written::Superseded => break,
                 },
-                event = receive(&mut self.ear) => self.take_event(event),
-                Ok(()) = self.runner_status.changed() => self.take_runner_status(),
-                Ok(()) = self.address_trouble.changed() => self.dirty = true,
+                event = self.ear.receive() => self.take_event(&event),
+                () = self.application.changed() => self.take_answer(),
+                () = self.own_address.changed() => self.dirty = true,
                 () = exit.cancelled(), if !resigned => {
                     resigned = true;
                     if !self.shared.options.keep_payload_on_exit {
@@ -291,10 +230,7 @@ impl Shell {
 
     fn end(&mut self) {
         self.inform();
-        self.runner_cancel.cancel();
-        if let Some(check) = self.address_check.take() {
-            check.cancel();
-        }
+        self.application.end();
         self.store.close();
     }
 
@@ -310,7 +246,7 @@ impl Shell {
         let Some(since) = self.leaving_since else {
             return false;
         };
-        let gone = self.is_payload_gone();
+        let gone = self.application.is_gone();
         let left = match &self.member {
             Some(member) => member.has_left() || (gone && since.elapsed() > LEAVE_LIMIT),
             None => gone,
@@ -337,35 +273,22 @@ impl Shell {
 
     /// The object is gone without having left, by somebody's force: its payload must not stay.
     async fn clear_away(mut self) {
-        self.ear = None;
+        self.ear.close();
         self.member = None;
-        self.claim.send_replace(None);
-        self.order = (self.order.0 + 1, Order::Stop);
-        self.send_order();
-        let number = self.orders_given;
-        let stopped = self
-            .runner_status
-            .wait_for(|status| status.order == number && status.phase == Phase::Stopped);
-        if tokio::time::timeout(GONE_LIMIT, stopped).await.is_err() {
+        if let Err(left) = self.application.remove(GONE_LIMIT).await {
             tracing::error!(
                 object = self.object.name_any(),
-                "the MultiCluster was removed by force and its payload does not stop; what is left bears the label {}={}",
-                payload::PAYLOAD_LABEL,
-                Owner {
-                    namespace: self.object.namespace().unwrap_or_default(),
-                    name: self.object.name_any()
-                }
-                .label_value(),
+                "the MultiCluster was removed by force and its payload does not stop; what is left bears the label {left}"
             );
         }
-        self.runner_cancel.cancel();
+        self.application.end();
         self.store.close();
     }
 
     fn deadline(&self, review_at: Instant) -> Instant {
         let due = self.member.as_ref().and_then(Member::deadline);
         let due = due.map(|tick| Instant::now() + at(tick).saturating_sub(boottime()));
-        [due, self.retry_listen_at]
+        [due, self.ear.retry_at()]
             .into_iter()
             .flatten()
             .fold(review_at, Instant::min)
@@ -389,7 +312,10 @@ impl Shell {
         }
         self.take_payload();
         self.listen();
-        self.check_own_address();
+        if let Some(spec) = &self.spec {
+            let address = spec.service_address.as_ref().map(ToString::to_string);
+            self.own_address.check(address, &self.shared.tasks);
+        }
         let configured = self.config();
         match (&self.member, configured) {
             (None, Some(config)) => self.start_member(config),
@@ -459,116 +385,34 @@ impl Shell {
     }
 
     fn take_payload(&mut self) {
-        let text = &self.object.spec.payload;
-        if self.payload_text.as_ref() == Some(text) {
+        if !self
+            .application
+            .take_text(&self.object.spec.payload, &self.shared)
+        {
             return;
         }
-        self.payload_text = Some(text.clone());
-        match Payload::decode(text) {
-            Ok(payload) => {
-                self.payload = Some(Arc::new(payload));
-                self.payload_error = None;
-                self.prepare_catalog();
-            }
-            // What runs stays as it is until the text can be used again.
-            Err(error) => {
-                self.payload_error = Some(error.to_string());
-                self.tell(true, "Applying", "PayloadInvalid", error.to_string());
-            }
+        if let Some(error) = self.application.error() {
+            self.tell(true, "Applying", "PayloadInvalid", error.to_owned());
         }
         if self.order.1 != Order::Hold {
             self.send_order();
         }
     }
 
-    /// Learns the payload's kinds ahead of time: a failover does not want to ask then.
-    fn prepare_catalog(&self) {
-        let (Some(payload), catalog) = (self.payload.clone(), Arc::clone(&self.shared.catalog)) else {
-            return;
-        };
-        self.shared.tasks.spawn(async move {
-            if let Err(error) = catalog.prepare(&payload).await {
-                tracing::debug!(%error, "the payload's kinds are asked for when they are needed");
-            }
-        });
-    }
-
     /// Listens where the spec says, for the callsign that it says.
     fn listen(&mut self) {
         let Some(spec) = &self.spec else { return };
-        let ip = self.shared.options.listen_address.unwrap_or(spec.listen.ip());
-        let address = SocketAddr::new(ip, spec.listen.port());
-        if self
+        let trouble = self.ear.error().map(str::to_owned);
+        if !self
             .ear
-            .as_ref()
-            .is_some_and(|ear| ear.address == address && ear.callsign == spec.callsign)
+            .listen(&self.shared.transport, spec, self.shared.options.listen_address)
         {
             return;
         }
-        let callsign = spec.callsign.clone();
-        let former = self.ear.take();
-        let listener = match former.filter(|ear| ear.address == address) {
-            Some(ear) => Ok(ear.listener),
-            None => self.shared.transport.listen(address),
-        };
-        let group = GroupKey::of_callsign(&callsign);
-        let opened = listener.and_then(|listener| {
-            let inbox = self.shared.transport.register(&listener, group, &self.from)?;
-            Ok(Ear {
-                listener,
-                address,
-                callsign,
-                inbox,
-            })
-        });
         self.dirty = true;
-        match opened {
-            Ok(ear) => {
-                self.ear = Some(ear);
-                self.listen_error = None;
-                self.retry_listen_at = None;
-            }
-            Err(error) => {
-                let error = error.to_string();
-                if self.listen_error.as_ref() != Some(&error) {
-                    self.tell(true, "Listening", "CannotListen", error.clone());
-                }
-                self.listen_error = Some(error);
-                self.retry_listen_at = Some(Instant::now() + RETRY_PAUSE);
-            }
+        if let Some(error) = self.ear.error().filter(|error| trouble.as_deref() != Some(error)) {
+            self.tell(true, "Listening", "CannotListen", error.to_owned());
         }
-    }
-
-    /// Looks whether the address that the others are to dial has a meaning, here at least.
-    fn check_own_address(&mut self) {
-        let address = self
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.service_address.as_ref())
-            .map(ToString::to_string);
-        if let Some(former) = self.address_check.take() {
-            former.cancel();
-        }
-        let sender = self.address_trouble_sender.clone();
-        let Some(address) = address else {
-            let trouble = "spec.serviceAddress is not set, so the others cannot dial this member: set it to the address of the \
-                           controller's LoadBalancer Service";
-            sender.send_replace(Some(trouble.to_owned()));
-            return;
-        };
-        let cancel = CancellationToken::new();
-        self.address_check = Some(cancel.clone());
-        self.shared.tasks.spawn(async move {
-            let check = async {
-                while let Err(error) = tokio::net::lookup_host(&address).await {
-                    let trouble = format!("spec.serviceAddress {address} does not resolve: {error}. Correct it, or its DNS record");
-                    sender.send_replace(Some(trouble));
-                    tokio::time::sleep(Duration::from_secs(15)).await;
-                }
-                sender.send_if_modified(|trouble| trouble.take().is_some());
-            };
-            cancel.run_until_cancelled(check).await;
-        });
     }
 
     // === the election ===
@@ -603,53 +447,16 @@ impl Shell {
             term: claim.term,
             until: at(claim.until),
         });
-        self.claim.send_if_modified(|current| {
-            let changed = *current != claim;
-            *current = claim;
-            changed
-        });
-    }
-
-    /// Whether the runner has answered the newest order by having removed everything.
-    fn is_payload_gone(&self) -> bool {
-        let status = self.runner_status.borrow();
-        status.order == self.orders_given && status.phase == Phase::Stopped
+        self.application.set_claim(claim);
     }
 
     fn send_order(&mut self) {
-        let (_, order) = self.order;
-        let group = self
-            .member
-            .as_ref()
-            .and_then(Member::group)
-            .map(|group| group.to_string());
-        let order = match (order, &self.payload, group) {
-            (Order::Run { term }, Some(payload), Some(group)) => {
-                self.ordered_at.get_or_insert_with(Instant::now);
-                payload::Order::Run {
-                    term,
-                    group,
-                    payload: Arc::clone(payload),
-                }
-            }
-            (Order::Stop, payload, _) => payload::Order::Stop {
-                payload: payload.clone(),
-            },
-            // A payload that cannot be decoded leaves what there is in place.
-            (Order::Run { .. } | Order::Hold, _, _) => payload::Order::Hold,
-        };
-        if !matches!(order, payload::Order::Run { .. }) {
-            self.ordered_at = None;
-        }
-        self.orders_given += 1;
-        self.orders.send_replace(NumberedOrder {
-            number: self.orders_given,
-            order,
-        });
+        let group = self.member.as_ref().and_then(Member::group);
+        self.application.order(self.order.1, group);
     }
 
     fn send(&self, to: &Destination, group: Option<election::GroupId>, message: &Message) {
-        let (Some(ear), Some(member)) = (&self.ear, &self.member) else {
+        let (Some(heard), Some(member)) = (self.ear.group(), &self.member) else {
             return;
         };
         if matches!(message, Message::Heartbeat { .. }) {
@@ -676,8 +483,8 @@ impl Shell {
             },
         };
         let message = peer::Message {
-            group: GroupKey::of_callsign(&ear.callsign),
-            from: Arc::clone(&self.from),
+            group: heard,
+            from: Arc::clone(&self.ear.from),
             incarnation: member.incarnation(),
             body: Arc::from(body),
         };
@@ -686,14 +493,10 @@ impl Shell {
         }
     }
 
-    fn take_event(&mut self, event: Result<peer::Event, peer::Error>) {
+    fn take_event(&mut self, event: &peer::Event) {
         match event {
-            Ok(peer::Event::Message(incoming)) => self.take_message(&incoming),
-            Ok(peer::Event::Notice(notice)) => self.take_link(&notice),
-            Err(error) => {
-                tracing::debug!(%error, "listens no more");
-                self.ear = None;
-            }
+            peer::Event::Message(incoming) => self.take_message(incoming),
+            peer::Event::Notice(notice) => self.take_link(notice),
         }
     }
 
@@ -730,55 +533,31 @@ impl Shell {
         }
     }
 
-    fn take_runner_status(&mut self) {
-        let status = self.runner_status.borrow_and_update().clone();
+    fn take_answer(&mut self) {
         self.dirty = true;
-        self.metrics
-            .count_payload_repairs(status.repairs.saturating_sub(self.repairs));
-        self.repairs = status.repairs;
-        let owned = status
-            .objects
-            .iter()
-            .filter(|object| object.state == payload::ObjectState::Applied)
-            .count();
-        self.metrics
-            .set_payload_objects(u64::try_from(owned).unwrap_or(u64::MAX));
-        let ran = self.ran;
-        self.ran |= !status.objects.is_empty();
-        if status.order != self.orders_given {
-            return;
-        }
-        match status.phase {
-            Phase::Stopped => {
-                self.ran = false;
-                if ran {
-                    self.tell(false, "Stopping", "PayloadStopped", report::stopped_note(&status));
+        match self.application.take_answer(&self.metrics) {
+            Answer::Stopped(note) => {
+                if let Some(note) = note {
+                    self.tell(false, "Stopping", "PayloadStopped", note);
                 }
                 self.step(election::Event::PayloadStopped(self.order.0));
             }
-            Phase::Applied => {
-                if let Some(took) = self.ordered_at.take().map(|at| at.elapsed()) {
-                    self.metrics.observe_payload_apply(took);
-                    let note = format!(
-                        "{} objects in place after {} ms",
-                        status.objects.len(),
-                        took.as_millis()
-                    );
+            Answer::Applied(told) => {
+                if let Some(elected_at) = self.elected_at.take() {
+                    self.chronicle.applied_after(elected_at.elapsed());
+                }
+                if let Some(note) = told {
                     self.tell(false, "Applying", "PayloadApplied", note);
-                    if let Some(latest) = self.history.front_mut().filter(|latest| latest.took_ms.is_none()) {
-                        latest.took_ms = i64::try_from(took.as_millis()).ok();
-                    }
                 }
             }
-            phase => {
+            Answer::Obstacle(reason, note) => {
                 let action = match self.order.1 {
                     Order::Stop => "Stopping",
                     Order::Run { .. } | Order::Hold => "Applying",
                 };
-                if let Some((reason, note)) = report::obstacle(&phase, &status.objects) {
-                    self.tell(true, action, reason, note);
-                }
+                self.tell(true, action, reason, note);
             }
+            Answer::Nothing => {}
         }
     }
 
@@ -794,18 +573,11 @@ impl Shell {
             _ => None,
         };
         if let Some((leader, term)) = leader {
+            self.elected_at = (leader == self.id).then(Instant::now);
             let name = words::name_of(leader, roster.as_ref());
-            if name != self.leader_name {
+            let now = jiff::Timestamp::now();
+            if self.chronicle.leads(name, term, words.note.clone(), now) {
                 self.metrics.count_transition();
-                self.history.push_front(Move {
-                    at: Time(jiff::Timestamp::now()),
-                    term: i64::try_from(term).unwrap_or(i64::MAX),
-                    from: std::mem::replace(&mut self.leader_name, name.clone()),
-                    to: name,
-                    reason: words.note.clone(),
-                    took_ms: None,
-                });
-                self.history.truncate(HISTORY_MAX_ENTRIES);
             }
         }
         self.tell(words.warning, words.action, words.reason, words.note);
@@ -839,11 +611,10 @@ impl Shell {
         let tick = now();
         let view = self.member.as_ref().map(|member| member.view(tick));
         let mut troubles = Vec::new();
-        troubles.extend(self.listen_error.clone().map(|error| ("CannotListen", error)));
+        troubles.extend(self.ear.error().map(|error| ("CannotListen", error.to_owned())));
         troubles.extend(
-            self.address_trouble
-                .borrow()
-                .clone()
+            self.own_address
+                .trouble()
                 .map(|trouble| ("ServiceAddress", trouble)),
         );
         troubles.extend(self.memory_trouble.clone().map(|trouble| {
@@ -860,11 +631,11 @@ impl Shell {
             .as_ref()
             .is_some_and(|member| member.claim(tick).is_some())
             && matches!(self.order.1, Order::Run { .. });
-        let runner_status = self.runner_status.borrow().clone();
-        let history: Vec<Move> = self.history.iter().cloned().collect();
+        let runner_status = self.application.status();
+        let history = self.chronicle.moves();
         let status = report::status(&Knowledge {
             generation: self.object.metadata.generation,
-            port: self.ear.as_ref().map(|ear| ear.address.port()),
+            port: self.ear.port(),
             term: self.member.as_ref().map_or(0, Member::term),
             spec_problems: &self.spec_problems,
             troubles: &troubles,
@@ -873,8 +644,8 @@ impl Shell {
                 member.waits_for(tick).into_iter().map(str::to_owned).collect()
             }),
             payload: &runner_status,
-            payload_is_current: runner_status.order == self.orders_given,
-            payload_error: self.payload_error.clone(),
+            payload_is_current: self.application.is_current(),
+            payload_error: self.application.error().map(str::to_owned),
             running,
             history: &history,
             conditions: self.conditions.clone(),
@@ -907,11 +678,4 @@ struct OwnedParcel {
     #[serde(default)]
     group: Option<election::GroupId>,
     message: Message,
-}
-
-async fn receive(ear: &mut Option<Ear>) -> Result<peer::Event, peer::Error> {
-    match ear {
-        Some(ear) => ear.inbox.receive().await,
-        None => std::future::pending().await,
-    }
 }

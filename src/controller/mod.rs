@@ -1,11 +1,17 @@
 //! The wiring: watches MultiClusters, and runs one member for each.
 //!
 //! `supervisor` watches the objects and starts a task for each of them; `member` is that task, the asynchronous shell
-//! around [`crate::election::Member`]; `store` writes its status; `report` and `words` say what it tells users.
+//! around [`crate::election::Member`]: it hears by `ear`, has the payload run by `application`, and writes the status by
+//! `store`. `report`, `words` and `chronicle` say what it tells users.
 
+mod application;
+mod chronicle;
+mod ear;
 mod finalizer;
 mod member;
+mod own_address;
 mod report;
+mod shared;
 mod store;
 mod supervisor;
 mod words;

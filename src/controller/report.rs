@@ -330,7 +330,12 @@ fn running_said(phase: &Phase, objects: &[ObjectStatus]) -> Said {
                 .map(|object| format!("; {}: {}", object.key, object.message))
                 .take(1)
                 .collect();
-            let message = format!("{} objects are in place{}", objects.len(), remarks.concat());
+            let message = format!(
+                "{} {} in place{}",
+                counted(objects.len(), "object"),
+                if objects.len() == 1 { "is" } else { "are" },
+                remarks.concat()
+            );
             (Some(true), "Applied", message)
         }
         Phase::Held | Phase::Applying | Phase::Stopping | Phase::Stopped => (
@@ -398,6 +403,14 @@ pub(super) fn stopped_note(status: &payload::Status) -> String {
     match left.is_empty() {
         true => "the payload is gone".to_owned(),
         false => format!("the payload is gone but for {}", named(&left)),
+    }
+}
+
+/// How many, in words.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
     }
 }
 

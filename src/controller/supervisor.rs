@@ -13,9 +13,10 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::shared::Shared;
 use super::{Options, member};
 use crate::api::MultiCluster;
-use crate::observe::events::{self, Events};
+use crate::observe::events;
 use crate::observe::health::Health;
 use crate::observe::metrics::Metrics;
 use crate::observe::serve::{ServeError, Server};
@@ -56,22 +57,6 @@ pub enum Error {
     /// A task that the process cannot do without has ended.
     #[error("{0} ended unexpectedly; restart the controller, and see the log above")]
     TaskEnded(&'static str),
-}
-
-/// What all members share.
-pub(super) struct Shared {
-    pub options: Options,
-    /// For reads and small writes: sends each request once.
-    pub client: Client,
-    pub access: Access,
-    pub catalog: Arc<Catalog>,
-    pub transport: Transport,
-    pub events: Events,
-    pub metrics: Metrics,
-    /// Told when the process is to end.
-    pub exit: CancellationToken,
-    /// Every task that writes to the API server.
-    pub tasks: TaskTracker,
 }
 
 /// Runs a controller until it is told to end by SIGTERM or SIGINT.

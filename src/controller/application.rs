@@ -1,0 +1,226 @@
+//! The payload's side of a member: what its runner is told, and what it answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::report;
+use super::shared::Shared;
+use super::store::Store;
+use crate::election::{self, Order};
+use crate::observe::metrics::MemberMetrics;
+use crate::payload::{self, Inventory, NumberedOrder, ObjectState, Owner, Payload, Phase, Runner};
+
+/// A payload and the runner that carries it out.
+pub(super) struct Application {
+    owner: Owner,
+    payload: Option<Arc<Payload>>,
+    text: Option<String>,
+    error: Option<String>,
+    orders: watch::Sender<NumberedOrder>,
+    /// How many orders the runner was given: more than the election gave, since each edit of the payload is one.
+    orders_given: u64,
+    claim: watch::Sender<Option<payload::Claim>>,
+    status: watch::Receiver<payload::Status>,
+    runner: CancellationToken,
+    repairs: u64,
+    /// Whether there were objects since the payload was last gone.
+    ran: bool,
+    ordered_at: Option<Instant>,
+}
+
+/// What the runner has reached, by the newest order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Nothing of it is left; with words where there was something.
+    Stopped(Option<String>),
+    /// All is in place; with words when that is news.
+    Applied(Option<String>),
+    /// It goes no further: the reason in one word, and in many.
+    Obstacle(&'static str, String),
+    /// It is under way, or answers an older order.
+    Nothing,
+}
+
+impl Application {
+    /// Starts the runner, which waits for its first order.
+    pub(super) fn start(shared: &Shared, owner: Owner, inventory: Inventory, store: Store) -> Application {
+        let (orders, orders_receiver) = watch::channel(NumberedOrder {
+            number: 0,
+            order: payload::Order::Hold,
+        });
+        let (claim, claim_receiver) = watch::channel(None);
+        let (status_sender, status) = watch::channel(payload::Status::default());
+        let runner = CancellationToken::new();
+        let running = Runner {
+            access: shared.access.clone(),
+            catalog: Arc::clone(&shared.catalog),
+            owner: owner.clone(),
+            inventory,
+            store,
+            orders: orders_receiver,
+            claim: claim_receiver,
+            status: status_sender,
+        };
+        shared.tasks.spawn(running.run(runner.clone()));
+        Application {
+            owner,
+            payload: None,
+            text: None,
+            error: None,
+            orders,
+            orders_given: 0,
+            claim,
+            status,
+            runner,
+            repairs: 0,
+            ran: false,
+            ordered_at: None,
+        }
+    }
+
+    /// Goes by this text, once it is ordered to again; tells whether it is another one. What runs stays as it is while
+    /// a text cannot be used.
+    pub(super) fn take_text(&mut self, text: &str, shared: &Shared) -> bool {
+        if self.text.as_deref() == Some(text) {
+            return false;
+        }
+        self.text = Some(text.to_owned());
+        match Payload::decode(text) {
+            Ok(payload) => {
+                let payload = Arc::new(payload);
+                self.payload = Some(Arc::clone(&payload));
+                self.error = None;
+                // A failover does not want to ask for kinds then.
+                let catalog = Arc::clone(&shared.catalog);
+                shared.tasks.spawn(async move {
+                    if let Err(error) = catalog.prepare(&payload).await {
+                        tracing::debug!(%error, "the payload's kinds are asked for when they are needed");
+                    }
+                });
+            }
+            Err(error) => self.error = Some(error.to_string()),
+        }
+        true
+    }
+
+    /// Why the text cannot be used.
+    pub(super) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// Orders the runner what the election decided for this group.
+    pub(super) fn order(&mut self, order: Order, group: Option<election::GroupId>) {
+        let order = match (order, &self.payload, group) {
+            (Order::Run { term }, Some(payload), Some(group)) => {
+                self.ordered_at.get_or_insert_with(Instant::now);
+                payload::Order::Run {
+                    term,
+                    group: group.to_string(),
+                    payload: Arc::clone(payload),
+                }
+            }
+            (Order::Stop, payload, _) => payload::Order::Stop {
+                payload: payload.clone(),
+            },
+            // A payload that cannot be decoded leaves what there is in place.
+            (Order::Run { .. } | Order::Hold, _, _) => payload::Order::Hold,
+        };
+        if !matches!(order, payload::Order::Run { .. }) {
+            self.ordered_at = None;
+        }
+        self.orders_given += 1;
+        self.orders.send_replace(NumberedOrder {
+            number: self.orders_given,
+            order,
+        });
+    }
+
+    /// What the runner may go by from now on.
+    pub(super) fn set_claim(&self, claim: Option<payload::Claim>) {
+        self.claim.send_if_modified(|current| {
+            let changed = *current != claim;
+            *current = claim;
+            changed
+        });
+    }
+
+    /// Waits for news from the runner.
+    pub(super) async fn changed(&mut self) {
+        // A runner ends only when it is told to.
+        if self.status.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Takes the news.
+    pub(super) fn take_answer(&mut self, metrics: &MemberMetrics) -> Answer {
+        let status = self.status.borrow_and_update().clone();
+        metrics.count_payload_repairs(status.repairs.saturating_sub(self.repairs));
+        self.repairs = status.repairs;
+        let applied = |object: &&payload::ObjectStatus| object.state == ObjectState::Applied;
+        let applied = status.objects.iter().filter(applied).count();
+        metrics.set_payload_objects(u64::try_from(applied).unwrap_or(u64::MAX));
+        let ran = self.ran;
+        self.ran |= !status.objects.is_empty();
+        if status.order != self.orders_given {
+            return Answer::Nothing;
+        }
+        match &status.phase {
+            Phase::Stopped => {
+                self.ran = false;
+                Answer::Stopped(ran.then(|| report::stopped_note(&status)))
+            }
+            Phase::Applied => Answer::Applied(self.ordered_at.take().map(|at| {
+                let took = at.elapsed();
+                metrics.observe_payload_apply(took);
+                let count = report::counted(status.objects.len(), "object");
+                format!("{count} in place after {} ms", took.as_millis())
+            })),
+            phase => match report::obstacle(phase, &status.objects) {
+                Some((reason, note)) => Answer::Obstacle(reason, note),
+                None => Answer::Nothing,
+            },
+        }
+    }
+
+    /// What the runner said last.
+    pub(super) fn status(&self) -> payload::Status {
+        self.status.borrow().clone()
+    }
+
+    /// Whether that answers the newest order.
+    pub(super) fn is_current(&self) -> bool {
+        self.status.borrow().order == self.orders_given
+    }
+
+    /// Whether the newest order is answered by nothing being left.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_current() && self.status.borrow().phase == Phase::Stopped
+    }
+
+    /// Stops the payload and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it is not within `limit`: the label by which what is left is found.
+    pub(super) async fn remove(&mut self, limit: Duration) -> Result<(), String> {
+        self.set_claim(None);
+        self.order(Order::Stop, None);
+        let number = self.orders_given;
+        let gone = self
+            .status
+            .wait_for(|status| status.order == number && status.phase == Phase::Stopped);
+        match tokio::time::timeout(limit, gone).await {
+            Ok(_) => Ok(()),
+            Err(_elapsed) => Err(format!("{}={}", payload::PAYLOAD_LABEL, self.owner.label_value())),
+        }
+    }
+
+    /// Lets the runner end, with what it has put in place.
+    pub(super) fn end(&self) {
+        self.runner.cancel();
+    }
+}
