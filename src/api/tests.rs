@@ -56,7 +56,7 @@ fn an_empty_text_counts_as_left_out() {
 }
 
 #[test]
-fn the_fleet_names_each_other_member_once() {
+fn the_fleet_names_each_member_once() {
     let mut fields = minimal();
     fields["serviceAddress"] = json!("172.18.100.100");
     fields["fleet"] = json!([
@@ -70,7 +70,12 @@ fn the_fleet_names_each_other_member_once() {
     let fleet: Vec<_> = fleet.iter().map(ToString::to_string).collect();
     assert_eq!(
         fleet,
-        ["172.18.100.200:9990", "gotham.example:7000", "[::1]:9990"]
+        [
+            "172.18.100.200:9990",
+            "172.18.100.100:9990",
+            "gotham.example:7000",
+            "[::1]:9990"
+        ]
     );
 }
 

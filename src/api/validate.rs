@@ -26,7 +26,8 @@ pub struct ValidSpec {
     pub ready: bool,
     /// How the others reach this member.
     pub service_address: Option<Address>,
-    /// Where to join, in the order of the spec, each address once and without this member's own.
+    /// Where to join, in the order of the spec, each address once. This member's own may be among them, since one list for
+    /// all manifests is convenient.
     pub fleet: Vec<Address>,
     /// How many members it takes to lead.
     pub quorum: QuorumMode,
@@ -119,8 +120,7 @@ impl MultiClusterSpec {
         let mut fleet = Vec::new();
         for (index, text) in self.fleet.iter().take(FLEET_MAX_ENTRIES).enumerate() {
             match Address::parse(text, default_port) {
-                // One list for all manifests is convenient, and a member need not dial itself.
-                Ok(address) if Some(&address) == service_address.as_ref() || fleet.contains(&address) => {}
+                Ok(address) if fleet.contains(&address) => {}
                 Ok(address) => fleet.push(address),
                 Err(error) => report(&format!("spec.fleet[{index}]"), error.to_string()),
             }

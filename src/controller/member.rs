@@ -44,6 +44,8 @@ const GONE_LIMIT: Duration = Duration::from_secs(120);
 /// Addresses whose failures are remembered: a fleet has at most as many.
 const UNREACHABLE_MAX: usize = 64;
 
+const FORGOTTEN: &str = "This member has forgotten its votes and asks to be admitted anew";
+
 /// The object as the watch tells it; `None` when it is gone.
 pub(super) type Objects = watch::Receiver<Option<Arc<MultiCluster>>>;
 
@@ -183,6 +185,10 @@ impl Shell {
 
     async fn run(mut self, mut objects: Objects) {
         self.take_object(Arc::clone(&self.object));
+        if let Some(trouble) = &self.memory_trouble {
+            let note = format!("{trouble}. {FORGOTTEN}");
+            self.tell(true, "Starting", "MemoryLost", note);
+        }
         let exit = self.shared.exit.clone();
         let mut resigned = false;
         let mut review_at = Instant::now() + REVIEW_PAUSE;
@@ -617,12 +623,11 @@ impl Shell {
                 .trouble()
                 .map(|trouble| ("ServiceAddress", trouble)),
         );
-        troubles.extend(self.memory_trouble.clone().map(|trouble| {
-            (
-                "MemoryLost",
-                format!("{trouble}. This member has forgotten its votes and asks to be admitted anew"),
-            )
-        }));
+        troubles.extend(
+            self.memory_trouble
+                .clone()
+                .map(|trouble| ("MemoryLost", format!("{trouble}. {FORGOTTEN}"))),
+        );
         if view.as_ref().is_some_and(|view| view.leader.is_some()) {
             self.memory_trouble = None;
         }

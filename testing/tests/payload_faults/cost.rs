@@ -104,11 +104,13 @@ async fn a_payload_takes_one_request_an_object_and_no_discovery() -> TestResult 
         }
     }
     count_requests(site, &namespace).await?;
+    let lone = Lone::launch(site, &namespace, "").await?;
+    lone.until_applied().await?;
     let before = (
         counted(site, "counted-objects").await?,
         counted(site, "counted-discovery").await?,
     );
-    let lone = Lone::launch(site, &namespace, &payload).await?;
+    lone.edit(&payload).await?;
     lone.until_applied().await?;
     // Watches begin when the payload is in place: a list and a watch for each kind.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;

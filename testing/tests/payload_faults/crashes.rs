@@ -5,7 +5,7 @@ use std::time::Duration;
 use flagship::payload::Owner;
 use flagship_testing::TestResult;
 
-use super::lone::{Lone, config_map, labelled};
+use super::lone::{Lone, Refused, config_map, labelled};
 use super::turn;
 
 const ROUNDS: usize = 12;
@@ -57,20 +57,18 @@ async fn a_controller_killed_at_any_moment_orphans_nothing() -> TestResult {
     let moments = moments.join("\n");
     let found = labelled(site.client()?, "v1", "ConfigMap", &label).await?;
     assert_eq!(found, names, "what is there differs from the payload\n{moments}");
-    let status = lone.status().await?;
-    let mut listed: Vec<String> = status
-        .payload
-        .unwrap_or_default()
-        .objects
-        .into_iter()
-        .filter(|object| object.owned)
-        .map(|object| object.name)
-        .collect();
-    listed.sort();
-    assert_eq!(
-        listed, names,
-        "what is listed differs from the payload\n{moments}"
-    );
+    // What is gone is struck off a little later.
+    lone.until("what is there is listed, and nothing else", async |_| {
+        let objects = lone.status().await?.payload.unwrap_or_default().objects;
+        let owned = objects.into_iter().filter(|object| object.owned);
+        let mut listed: Vec<String> = owned.map(|object| object.name).collect();
+        listed.sort();
+        match listed == names {
+            true => Ok(true),
+            false => Err(Refused::Not(format!("{listed:?}\n{moments}"))),
+        }
+    })
+    .await?;
     for name in &names {
         lone.until_data(name, "round", Some(&(ROUNDS + 1).to_string()))
             .await?;

@@ -41,7 +41,7 @@ async fn an_edit_made_while_the_controller_was_down_is_followed() -> TestResult 
     lone.until_applied().await?;
     until_listed(&lone).await?;
     let deployments = api(site.client()?, "apps/v1", "Deployment", &namespace);
-    let deployed = deployments.get("web").await?.metadata;
+    let deployed = deployments.get("web").await?;
 
     site.controller.kill().await?;
     lone.edit(&after).await?;
@@ -67,11 +67,9 @@ async fn an_edit_made_while_the_controller_was_down_is_followed() -> TestResult 
     );
     lone.until_data("edited", "mode", Some("edited")).await?;
     lone.until_data("added", "mode", Some("ours")).await?;
-    let redeployed = deployments.get("web").await?.metadata;
-    assert_eq!(
-        (redeployed.uid, redeployed.generation),
-        (deployed.uid, deployed.generation)
-    );
+    let redeployed = deployments.get("web").await?;
+    assert_eq!(redeployed.uid(), deployed.uid());
+    assert_eq!(redeployed.data["spec"], deployed.data["spec"]);
 
     // What was dropped goes as soon as the rest is in place.
     lone.edit(&after.replace(&config_map("remade", "mode", "ours"), ""))
