@@ -1,7 +1,8 @@
 //! A follower: it acknowledges the leader, and stands when no leader is left.
 
+use super::command::{Notice, StepDown};
 use super::durable::{Durable, Membership};
-use super::member::{Context, Heard, Member, Notice, Promise, Resignation, Role};
+use super::member::{Context, Heard, Member, Promise, Resignation, Role};
 use super::message::{Handover, Message};
 use super::roster::Roster;
 use super::types::{GroupId, MemberId, Term, Tick};
@@ -190,7 +191,7 @@ impl Member {
             self.left = self.payload_gone;
         } else if self.claim.is_none() {
             context.notify(Notice::Dropped);
-            self.give_up_group(None, super::member::StepDown::Superseded, context);
+            self.give_up_group(None, StepDown::Superseded, context);
         }
     }
 

@@ -1,7 +1,8 @@
 //! A member without a group: it asks its fleet, joins the group it finds, or founds one if it is meant to.
 
+use super::command::{Destination, Notice, Problem, StepDown};
 use super::durable::{Durable, Membership};
-use super::member::{Context, Destination, Heard, Member, Notice, Problem, Resignation, Role, StepDown};
+use super::member::{Context, Heard, Member, Resignation, Role};
 use super::message::{Founder, Message, Precedence, Refusal};
 use super::roster::{Roster, Voter};
 use super::types::{GroupId, MemberId, Term, Tick};

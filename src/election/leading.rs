@@ -1,7 +1,8 @@
 //! A leader: heartbeats, and the claim that their acknowledgements give it.
 
+use super::command::{Claim, Destination, MoveReason, StepDown};
 use super::durable::Durable;
-use super::member::{Claim, Context, Destination, Member, MoveReason, Resignation, Role, StepDown};
+use super::member::{Context, Member, Resignation, Role};
 use super::message::{Founder, Message};
 use super::moving::Moving;
 use super::roster::{Profile, Stamp, Voter};
@@ -279,10 +280,8 @@ impl Member {
             return;
         }
         let alive = |id: MemberId| {
-            id == self.id
-                || leading
-                    .seen(id)
-                    .is_some_and(|seen| now.since(seen.acknowledged_at) < lease_ms)
+            let heard = leading.seen(id).map_or(leading.since, |seen| seen.acknowledged_at);
+            id == self.id || now.since(heard) < lease_ms
         };
         let (heard, silent): (Vec<&Voter>, Vec<&Voter>) =
             membership.roster.voters.iter().partition(|voter| alive(voter.id));

@@ -2,255 +2,16 @@
 
 use rand::Rng;
 
+use super::command::{Claim, Command, Destination, Fault, Notice, Order, Problem, StepDown};
 use super::durable::{Durable, Membership};
+use super::event::{Config, Event};
 use super::joining::Joining;
 use super::leading::Leading;
 use super::message::{Handover, Message, Promised};
-use super::roster::{Profile, Roster};
+use super::roster::Roster;
 use super::settings::Settings;
 use super::standing::Standing;
 use super::types::{GroupId, MemberId, MemoryId, Term, Tick};
-
-/// What the user wants of a member; it may change at any time.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Config {
-    /// Name, address and rank.
-    pub profile: Profile,
-    /// Addresses to join through.
-    pub fleet: Vec<String>,
-    /// Found a group where there is none.
-    pub ready: bool,
-    /// Addresses of `fleet` that need not answer before this member founds a group, because a person said so.
-    pub found_without: Vec<String>,
-    /// The settings to propose when this member leads.
-    pub settings: Settings,
-}
-
-/// What happens to a member.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Time has passed; due at [`Member::deadline`], harmless at any other time.
-    Tick,
-    /// A message has arrived.
-    Received(Received),
-    /// The write with this number is durable.
-    Persisted(u64),
-    /// The write with this number failed, or nobody knows whether it did.
-    PersistFailed(u64),
-    /// The order with this number was [`Order::Stop`], and nothing of the payload is left.
-    PayloadStopped(u64),
-    /// The user changed the member's specification.
-    Configured(Config),
-    /// The member is to leave: its object is being deleted.
-    Leave,
-    /// The process is to end: hand over if leading.
-    Resign,
-}
-
-/// A message with what travels beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// The sender.
-    pub from: MemberId,
-    /// The sender's memory of votes.
-    pub memory: MemoryId,
-    /// The sender's incarnation.
-    pub incarnation: u64,
-    /// The sender's group.
-    pub group: Option<GroupId>,
-    /// What it says.
-    pub message: Message,
-}
-
-/// To whom a message goes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Destination {
-    /// Whoever serves the callsign at this address.
-    Address(String),
-    /// This member; the address serves where no connection with it is up.
-    Member(MemberId, Option<String>),
-}
-
-/// What the caller is to do, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Send a message, on behalf of this group.
-    Send {
-        /// To whom.
-        to: Destination,
-        /// The sender's group.
-        group: Option<GroupId>,
-        /// What to say.
-        message: Message,
-    },
-    /// Make this durable and answer with [`Event::Persisted`] or [`Event::PersistFailed`].
-    Persist {
-        /// Names this write in the answer.
-        number: u64,
-        /// What to write.
-        durable: Box<Durable>,
-    },
-    /// From now on this is wanted of the payload.
-    Payload {
-        /// Names this order in [`Event::PayloadStopped`].
-        number: u64,
-        /// What is wanted.
-        order: Order,
-    },
-    /// Tell the user.
-    Notify(Notice),
-}
-
-/// What is wanted of the payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Order {
-    /// Leave it as it is.
-    Hold,
-    /// Apply it and keep it as written, as long as the claim lasts.
-    Run {
-        /// The fencing token.
-        term: Term,
-    },
-    /// Remove it.
-    Stop,
-}
-
-/// The right to run the payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Claim {
-    /// The term in which it was won.
-    pub term: Term,
-    /// When it ends on this member's clock, unless it is renewed.
-    pub until: Tick,
-}
-
-/// Something that a user wants to know of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Notice {
-    /// This member founded the group.
-    Founded,
-    /// This member is in the roster.
-    Joined,
-    /// This member was elected.
-    Elected {
-        /// The term.
-        term: Term,
-        /// The leader that handed over, if one did.
-        from: Option<MemberId>,
-    },
-    /// This member follows a new leader.
-    Following {
-        /// The leader.
-        leader: MemberId,
-        /// Its term.
-        term: Term,
-    },
-    /// This member leads no longer.
-    SteppedDown {
-        /// The term in which it led.
-        term: Term,
-        /// Why.
-        reason: StepDown,
-    },
-    /// The leader stops its payload in order to hand over.
-    MoveStarted {
-        /// To whom.
-        to: MemberId,
-        /// Why.
-        reason: MoveReason,
-    },
-    /// The move was given up; the payload runs here again.
-    MoveAborted {
-        /// To whom it was.
-        to: MemberId,
-        /// Why.
-        reason: MoveAbort,
-    },
-    /// The leader admitted a voter.
-    Admitted {
-        /// Its name.
-        name: String,
-    },
-    /// The leader removed a voter.
-    Removed {
-        /// Its name.
-        name: String,
-    },
-    /// The leader refused a member that asks to join with the address of a live voter.
-    AddressClash {
-        /// The asking member's name.
-        asker: String,
-        /// The voter's name.
-        voter: String,
-        /// Their address.
-        address: String,
-    },
-    /// This member was no voter any more and asks for admission anew.
-    Dropped,
-    /// This member gives up the group that it founded for one that it met.
-    Yielded,
-}
-
-/// Why a leader stepped down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StepDown {
-    /// Too few voters acknowledged it in time.
-    QuorumLost,
-    /// Another member leads in a higher term, or a higher-ranked one where each may lead alone.
-    Superseded,
-    /// It handed over.
-    HandedOver,
-    /// It gave up its group.
-    Yielded,
-}
-
-/// Why a leader hands over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MoveReason {
-    /// A higher-ranked member is there.
-    Preemption,
-    /// The leader's object is being deleted.
-    Leaving,
-    /// The leader's process ends.
-    Exiting,
-}
-
-/// Why a move was given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MoveAbort {
-    /// The payload did not stop in time.
-    PayloadStuck,
-    /// The successor fell silent.
-    SuccessorLost,
-}
-
-/// A state that the protocol excludes; the member stops its payload and takes no part until it is started anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
-    /// Another member leads in this member's own term.
-    TwoLeadersInOneTerm {
-        /// The other.
-        other: MemberId,
-        /// The term.
-        term: Term,
-    },
-}
-
-/// What keeps a member from doing its part, for its status; gone when it is mended.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Problem {
-    /// Admission was refused.
-    Refused(super::message::Refusal),
-    /// A member of another group with the same callsign answered.
-    OtherGroup {
-        /// That group.
-        group: GroupId,
-    },
-    /// Nothing can be made durable.
-    CannotPersist,
-    /// The protocol was broken.
-    Faulty(Fault),
-}
 
 /// Why the member will not lead any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -430,14 +191,6 @@ impl Member {
         (member, out)
     }
 
-    fn stage_incarnation(&mut self, out: &mut Vec<Command>) {
-        let next = Durable {
-            incarnation: self.durable.incarnation + 1,
-            ..self.durable.clone()
-        };
-        self.stage(next, out);
-    }
-
     /// Takes one step. The commands are to be carried out in their order.
     pub fn step(&mut self, now: Tick, event: Event, rng: &mut dyn Rng) -> Vec<Command> {
         let mut out = Vec::new();
@@ -485,22 +238,6 @@ impl Member {
         }
     }
 
-    /// After a write that failed the same is written again, whether or not something new is to be: only that shows that
-    /// the member can vote and lead again.
-    fn try_writing_again(&mut self, context: &mut Context<'_>) {
-        let idle = self.staged.is_none() && context.now >= self.not_before;
-        if self.persist_failed && idle && !self.dissolving && !matches!(self.role, Role::Starting) {
-            let same = self.durable.clone();
-            self.stage(same, context.out);
-        }
-    }
-
-    fn restart_if_idle(&mut self, context: &mut Context<'_>) {
-        if self.staged.is_none() && context.now >= self.not_before {
-            self.stage_incarnation(context.out);
-        }
-    }
-
     /// A claim that has ended is a claim no more, whatever event made the member look.
     fn expire(&mut self, context: &mut Context<'_>) {
         if self.claim.is_some_and(|claim| claim.until <= context.now) {
@@ -523,72 +260,8 @@ impl Member {
         self.on_tick(context);
     }
 
-    // === durability ===
-
-    /// Begins to make `durable` durable. Only one write is under way at a time: a wish that comes meanwhile comes again,
-    /// since every message of the protocol is repeated until it has its effect.
-    pub(super) fn stage(&mut self, durable: Durable, out: &mut Vec<Command>) -> bool {
-        if self.staged.is_some() {
-            return false;
-        }
-        self.writes += 1;
-        out.push(Command::Persist {
-            number: self.writes,
-            durable: Box::new(durable.clone()),
-        });
-        self.staged = Some(Staged {
-            number: self.writes,
-            durable,
-        });
-        true
-    }
-
-    fn on_persisted(&mut self, number: u64, context: &mut Context<'_>) {
-        let Some(staged) = self.staged.take_if(|staged| staged.number == number) else {
-            return;
-        };
-        let before = std::mem::replace(&mut self.durable, staged.durable);
-        self.persist_failed = false;
-        if self.problem == Some(Problem::CannotPersist) {
-            self.problem = None;
-        }
-        if let Some(membership) = &self.durable.group {
-            if before.group.as_ref().map(|g| g.id) != Some(membership.id) {
-                self.problem = None;
-            }
-            let voters = &membership.roster.voters;
-            self.starts
-                .retain(|start| voters.iter().any(|voter| voter.id == start.id));
-        }
-        match &self.role {
-            Role::Starting => self.enter(context),
-            Role::Outside(_) if self.durable.group.is_some() => self.enter_group(context),
-            Role::Standing(_) if before.term != self.durable.term => self.on_term_persisted(context),
-            Role::Leading(_) => {
-                self.on_roster_persisted(before.group.map(|group| group.roster).as_ref(), context)
-            }
-            _ if self.durable.group.is_none() && before.group.is_some() => self.enter(context),
-            Role::Outside(_) | Role::Follower | Role::Standing(_) => {}
-        }
-        self.cast_ballot(context);
-        self.acknowledge_again(context);
-    }
-
-    fn on_persist_failed(&mut self, number: u64, context: &mut Context<'_>) {
-        if self.staged.take_if(|staged| staged.number == number).is_none() {
-            return;
-        }
-        self.persist_failed = true;
-        self.problem.get_or_insert(Problem::CannotPersist);
-        self.ballot = None;
-        self.not_before = self.not_before.max(context.now + self.settings().heartbeat_ms);
-        if let Role::Standing(_) = self.role {
-            self.become_follower(context);
-        }
-    }
-
     /// Takes up the role that the memory tells.
-    fn enter(&mut self, context: &mut Context<'_>) {
+    pub(super) fn enter(&mut self, context: &mut Context<'_>) {
         if self.durable.group.is_some() {
             self.become_follower(context);
         } else {
@@ -632,75 +305,6 @@ impl Member {
     #[must_use]
     pub fn is_faulty(&self) -> bool {
         matches!(self.problem, Some(Problem::Faulty(_)))
-    }
-
-    // === payload ===
-
-    fn order_payload(&mut self, now: Tick, out: &mut Vec<Command>) {
-        let wanted = self.wanted(now);
-        if wanted != self.order {
-            self.order = wanted;
-            self.orders += 1;
-            self.payload_gone = false;
-            out.push(Command::Payload {
-                number: self.orders,
-                order: wanted,
-            });
-        }
-    }
-
-    fn wanted(&mut self, now: Tick) -> Order {
-        if self.is_faulty() || self.dissolving {
-            return Order::Stop;
-        }
-        let Some(claim) = self.claim.filter(|claim| claim.until > now) else {
-            // A member that nobody else can replace leaves its payload in peace until it leads again.
-            let undecided = matches!(self.role, Role::Starting) || self.is_only_voter();
-            return if undecided && self.resignation.is_none() {
-                self.order
-            } else {
-                Order::Stop
-            };
-        };
-        let clear = self.obligations.is_empty();
-        match &mut self.role {
-            Role::Leading(leading) if leading.moving.is_some() => Order::Stop,
-            Role::Leading(leading) if claim.term == leading.term && (leading.serving || clear) => {
-                leading.serving = true;
-                self.served = claim.term;
-                Order::Run { term: claim.term }
-            }
-            // Elected again before the claim of its former term has ended: what runs may run on.
-            _ => match self.order {
-                Order::Run { term } => Order::Run { term },
-                Order::Hold | Order::Stop => Order::Stop,
-            },
-        }
-    }
-
-    fn on_payload_stopped(&mut self, number: u64, context: &mut Context<'_>) {
-        if number != self.orders || self.order != Order::Stop {
-            return;
-        }
-        self.payload_gone = true;
-        if self.dissolving {
-            self.dissolve(context);
-        } else if let Role::Leading(_) = self.role {
-            self.hand_over(context);
-        } else {
-            self.send_receipt(context);
-        }
-    }
-
-    /// Tells the others that they need not wait: this member's payload is gone.
-    fn send_receipt(&mut self, context: &mut Context<'_>) {
-        if self.served > self.receipt && self.claim.is_none() {
-            self.receipt = self.served;
-            let stopped = Message::Stopped { term: self.served };
-            for id in self.others() {
-                self.send(id, stopped.clone(), context.out);
-            }
-        }
     }
 
     // === sending ===

@@ -1,6 +1,7 @@
 //! Planned moves: stop, confirm stopped, hand over. The sender's claim ends with the handover, irrevocably.
 
-use super::member::{Context, Member, MoveAbort, MoveReason, Notice, Role, StepDown};
+use super::command::{MoveAbort, MoveReason, Notice, StepDown};
+use super::member::{Context, Member, Role};
 use super::message::Message;
 use super::types::{MemberId, Tick};
 

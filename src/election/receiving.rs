@@ -1,8 +1,10 @@
 //! What a member does with a message: it finds the rule for it.
 
+use super::command::{Fault, Notice, StepDown};
 use super::durable::Durable;
+use super::event::Received;
 use super::leading::Acknowledgement;
-use super::member::{Context, Fault, Member, Notice, Received, Role, Start, StepDown};
+use super::member::{Context, Member, Role, Start};
 use super::message::Message;
 use super::roster::{Roster, Stamp};
 use super::standing::Refused;

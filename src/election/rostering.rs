@@ -1,6 +1,7 @@
 //! How a leader changes the roster: one voter at a time, each change agreed before the next.
 
-use super::member::{Context, Destination, Member, Notice, Role};
+use super::command::{Destination, Notice};
+use super::member::{Context, Member, Role};
 use super::message::{Founder, Message, Refusal};
 use super::roster::{Roster, Voter};
 use super::settings::QuorumMode;

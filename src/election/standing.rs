@@ -1,8 +1,9 @@
 //! A candidate: it asks whether it would be elected, makes its own vote durable, and asks for the votes.
 
+use super::command::{Notice, StepDown};
 use super::durable::Durable;
 use super::leading::Leading;
-use super::member::{Ballot, Context, Member, Notice, Role};
+use super::member::{Ballot, Context, Member, Role};
 use super::message::{Handover, Message, Promised};
 use super::roster::{Roster, Stamp};
 use super::types::{MemberId, Term, Tick};
@@ -296,7 +297,7 @@ impl Member {
                 self.ballot = Some(ballot);
                 // A term above its own is about to be this member's: it must write nothing in its own any more.
                 self.claim = None;
-                self.step_down(super::member::StepDown::Superseded, context);
+                self.step_down(StepDown::Superseded, context);
             }
         }
     }
@@ -315,7 +316,7 @@ impl Member {
         }
         if !matches!(self.role, Role::Follower) {
             self.claim = None;
-            self.step_down(super::member::StepDown::Superseded, context);
+            self.step_down(StepDown::Superseded, context);
             self.become_follower(context);
         }
         self.not_before = self.not_before.max(context.now + self.settings().round_ms());
@@ -476,3 +477,6 @@ fn record(list: &mut Vec<MemberId>, id: MemberId) {
         list.push(id);
     }
 }
+
+#[cfg(test)]
+mod tests;

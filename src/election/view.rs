@@ -1,6 +1,7 @@
 //! What a member knows, as its status tells it.
 
-use super::member::{Member, Problem, Role};
+use super::command::Problem;
+use super::member::{Member, Role};
 use super::roster::Profile;
 use super::types::{MemberId, Tick};
 

@@ -1,0 +1,57 @@
+//! What a member is told: its user's wishes, and what happens to it.
+
+use super::message::Message;
+use super::roster::Profile;
+use super::settings::Settings;
+use super::types::{GroupId, MemberId, MemoryId};
+
+/// What the user wants of a member; it may change at any time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// Name, address and rank.
+    pub profile: Profile,
+    /// Addresses to join through.
+    pub fleet: Vec<String>,
+    /// Found a group where there is none.
+    pub ready: bool,
+    /// Addresses of `fleet` that need not answer before this member founds a group, because a person said so.
+    pub found_without: Vec<String>,
+    /// The settings to propose when this member leads.
+    pub settings: Settings,
+}
+
+/// What happens to a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Time has passed; due at [`Member::deadline`], harmless at any other time.
+    Tick,
+    /// A message has arrived.
+    Received(Received),
+    /// The write with this number is durable.
+    Persisted(u64),
+    /// The write with this number failed, or nobody knows whether it did.
+    PersistFailed(u64),
+    /// The order with this number was [`Order::Stop`], and nothing of the payload is left.
+    PayloadStopped(u64),
+    /// The user changed the member's specification.
+    Configured(Config),
+    /// The member is to leave: its object is being deleted.
+    Leave,
+    /// The process is to end: hand over if leading.
+    Resign,
+}
+
+/// A message with what travels beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The sender.
+    pub from: MemberId,
+    /// The sender's memory of votes.
+    pub memory: MemoryId,
+    /// The sender's incarnation.
+    pub incarnation: u64,
+    /// The sender's group.
+    pub group: Option<GroupId>,
+    /// What it says.
+    pub message: Message,
+}
