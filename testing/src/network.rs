@@ -46,6 +46,8 @@ pub struct Network {
     addresses: Vec<IpAddr>,
     cuts: Mutex<BTreeSet<Link>>,
     _relays: Vec<Relay>,
+    // Held for its lifetime only: a controller that is started again enters its namespace again.
+    _namespaces: Vec<Arc<Namespace>>,
 }
 
 /// One direction between two sites, which are told by their place in the network.
@@ -65,10 +67,12 @@ pub async fn networked_sites<const N: usize>(names: [&str; N]) -> Result<Network
     let router = Namespace::create().await?;
     router.forward().await?;
     router.ip("link set lo up").await?;
+    let mut namespaces = Vec::with_capacity(N);
     let mut starts = Vec::with_capacity(N);
     for (cluster, number) in clusters.into_iter().zip(1..=u8::MAX) {
         let namespace = Arc::new(Namespace::create().await?);
         connect(number, &router, &namespace).await?;
+        namespaces.push(Arc::clone(&namespace));
         starts.push(start_site(cluster, number, &machine, namespace));
     }
     let mut sites = Vec::with_capacity(N);
@@ -82,6 +86,7 @@ pub async fn networked_sites<const N: usize>(names: [&str; N]) -> Result<Network
         addresses: sites.iter().map(Site::address).collect(),
         cuts: Mutex::default(),
         _relays: relays,
+        _namespaces: namespaces,
     };
     let sites = sites.try_into().map_err(|_| Error::Network {
         operation: format!("join {N} sites"),

@@ -32,6 +32,7 @@ async fn network<const N: usize>() -> (Network, [Namespace; N]) {
         addresses: (1..=u8::MAX).take(N).map(address_of).collect(),
         cuts: Mutex::default(),
         _relays: vec![],
+        _namespaces: vec![],
     };
     (network, namespaces.try_into().unwrap())
 }
