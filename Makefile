@@ -14,8 +14,8 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Show a failover between three real control planes (KEEP=1 leaves them running, REMOVE=1 removes those)
-	cargo build --release --package flagship
-	cargo run --release --package flagship-testing --bin demo -- $(if $(KEEP),--keep) $(if $(REMOVE),--remove)
+	cargo build --package flagship
+	cargo run --package flagship-testing --bin demo -- $(if $(KEEP),--keep) $(if $(REMOVE),--remove)
 
 test: check ## Check everything and run all tests, from a fresh clone
 	cargo test --workspace

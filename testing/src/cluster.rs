@@ -393,8 +393,11 @@ impl Cluster {
         }
         self.record_processes()?;
         self.wait_for_api_server().await?;
-        for (_, process) in &self.parts {
+        for (part, process) in &self.parts {
             if !process.is_running()? {
+                if *part == Part::Kwok {
+                    kwok::release_nodes(self).await?;
+                }
                 process.start()?;
             }
         }

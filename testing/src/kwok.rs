@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams};
 
 use crate::cluster::Cluster;
 use crate::control_plane::{Part, Site};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::process::CommandLine;
 
 /// Two, so that spread and node failure mean something.
@@ -31,6 +32,17 @@ impl Site<'_> {
             ],
         )
     }
+}
+
+/// Frees the nodes for a kwok that is about to start: each start takes itself for another one than the last, and would
+/// leave the nodes alone until the leases of the last have expired. A kubelet goes by its node's name and does not wait.
+pub(crate) async fn release_nodes(cluster: &Cluster) -> Result<()> {
+    let leases = Api::<Lease>::namespaced(cluster.client()?, "kube-node-lease");
+    leases
+        .delete_collection(&DeleteParams::default(), &ListParams::default())
+        .await
+        .map(|_| ())
+        .map_err(Error::request("delete the leases of the nodes", cluster.name()))
 }
 
 /// Creates the nodes and waits until kwok has made them ready.

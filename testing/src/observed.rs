@@ -76,6 +76,17 @@ impl<K> Observed<K> {
         self.sights.clone()
     }
 
+    /// Waits until every cluster has told what it has.
+    ///
+    /// # Errors
+    /// If one did not within the given time.
+    pub async fn wait_for_answers(&self, within: Duration) -> Result<()> {
+        self.wait_until("an answer of each", within, |sights| {
+            sights.values().all(|sight| sight.answers)
+        })
+        .await
+    }
+
     /// Waits until `condition` holds of what there is; `what` says in an error what was awaited.
     ///
     /// # Errors

@@ -88,7 +88,7 @@ async fn a_lost_cluster_comes_back_with_its_objects() -> TestResult {
 }
 
 #[tokio::test]
-async fn pods_become_ready_where_nodes_are_played() -> TestResult {
+async fn pods_become_ready_and_go_where_nodes_are_played() -> TestResult {
     let [newyork] = start_clusters([ClusterOptions::new("newyork").with_pods()]).await?;
     newyork.apply(WEB).await?;
     newyork
@@ -103,12 +103,15 @@ async fn pods_become_ready_where_nodes_are_played() -> TestResult {
     let pod = pods.list(&ListParams::default()).await?.items.remove(0);
     assert!(pod.spec.unwrap().node_name.unwrap().starts_with("node-"));
 
+    // The nodes go on being played at once, though leases of 40 s stand in the database.
+    newyork.lose().await?;
+    newyork.bring_back().await?;
     let delete = DeleteParams::foreground();
     Api::<Deployment>::namespaced(newyork.client()?, "shop")
         .delete("web", &delete)
         .await?;
     newyork
-        .wait_until("no pod of web", Duration::from_secs(30), async |client| {
+        .wait_until("no pod of web", Duration::from_secs(20), async |client| {
             let left = Api::<Pod>::namespaced(client, "shop")
                 .list(&ListParams::default())
                 .await?;

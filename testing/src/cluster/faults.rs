@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use super::{Cluster, lock};
 use crate::control_plane::Part;
 use crate::error::{Error, Result};
+use crate::kwok;
 use crate::process::{DEATH_TIMEOUT, Process};
 
 impl Cluster {
@@ -43,6 +44,9 @@ impl Cluster {
         let process = self.part(part)?;
         if process.is_running()? {
             process.kill().await?;
+        }
+        if part == Part::Kwok {
+            kwok::release_nodes(self).await?;
         }
         process.start()?;
         self.record_processes()?;

@@ -60,14 +60,18 @@ impl<'a> Stage<'a> {
             .kind::<Deployment>()
             .kind::<Pod>()
             .in_namespace(NAMESPACE);
-        Ok(Self {
+        let stage = Self {
             clusters,
             members: Observed::start(&all, NAMESPACE, "")?,
             deployments: Observed::start(&all, NAMESPACE, PAYLOAD_LABEL)?,
             pods: Observed::start(&all, NAMESPACE, POD_LABEL)?,
             recorder: Recorder::start(&all, recorded).await?,
             screen,
-        })
+        };
+        stage.members.wait_for_answers(PATIENCE).await?;
+        stage.deployments.wait_for_answers(PATIENCE).await?;
+        stage.pods.wait_for_answers(PATIENCE).await?;
+        Ok(stage)
     }
 
     /// Plays the whole story, with the table beside it, and returns its summary.
