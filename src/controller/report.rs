@@ -235,8 +235,16 @@ fn ready_condition(known: &Knowledge<'_>, ready: bool) -> Said {
     }
 }
 
+/// Why a leader did not let this member in.
+fn refusal<'a>(known: &'a Knowledge<'_>) -> Option<&'a Refusal> {
+    match known.view.as_ref()?.problem.as_ref()? {
+        Problem::Refused(refusal) => Some(refusal),
+        _ => None,
+    }
+}
+
 fn joining_message(known: &Knowledge<'_>) -> String {
-    if let Some(Problem::Refused(refusal)) = known.view.as_ref().and_then(|view| view.problem.as_ref()) {
+    if let Some(refusal) = refusal(known) {
         return refusal_message(refusal);
     }
     if known.unreachable.is_empty() {
@@ -248,6 +256,9 @@ fn joining_message(known: &Knowledge<'_>) -> String {
 }
 
 fn founding_message(known: &Knowledge<'_>) -> String {
+    if let Some(refusal) = refusal(known) {
+        return refusal_message(refusal);
+    }
     if known.waits_for.is_empty() {
         return "is about to found the group; it first listens, so that two groups are never made".to_owned();
     }

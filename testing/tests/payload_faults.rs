@@ -18,7 +18,7 @@ mod lone;
 #[path = "payload_faults/restart.rs"]
 mod restart;
 
-use flagship_testing::{Result, Site, sites};
+use flagship_testing::{Part, Result, Site, sites};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 static SITE: OnceCell<Site> = OnceCell::const_new();
@@ -33,5 +33,12 @@ async fn turn() -> Result<(&'static Site, MutexGuard<'static, ()>)> {
             Ok(site)
         })
         .await?;
+    // A test that failed may have left things as they were then.
+    site.thaw(Part::ApiServer)?;
+    if !site.controller.is_running()? {
+        site.controller.start()?;
+    }
+    site.controller.thaw()?;
+    site.controller.wait_until_ready().await?;
     Ok((site, turn))
 }

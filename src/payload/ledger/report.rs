@@ -41,16 +41,16 @@ impl Ledger {
         match &self.mode {
             Mode::Held => Phase::Held,
             Mode::Stopping(stopping) if stopping.state == SweepState::Clean => Phase::Stopped,
-            Mode::Stopping(stopping) => match &stopping.failure {
-                None if !any(&[ObjectState::Stuck, ObjectState::Forbidden, ObjectState::Rejected])
-                    && !(stopping.search.is_some() && self.is_discovery_stuck()) =>
-                {
-                    Phase::Stopping
+            Mode::Stopping(stopping) => {
+                let is_stuck = any(&[ObjectState::Stuck, ObjectState::Forbidden, ObjectState::Rejected])
+                    || stopping.search.is_some() && self.is_discovery_stuck();
+                match stopping.failure.is_some() || is_stuck {
+                    true => Phase::CannotStop {
+                        reason: self.stop_obstacle(objects),
+                    },
+                    false => Phase::Stopping,
                 }
-                _ => Phase::CannotStop {
-                    reason: self.stop_obstacle(objects),
-                },
-            },
+            }
             Mode::Running { .. } => {
                 if let Some((object, term)) = self.superseded.clone() {
                     return Phase::Superseded { object, term };
