@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -59,7 +59,11 @@ where
         let (sender, sights) = watch::channel(clusters.iter().map(silent).collect());
         let mut watches = JoinSet::new();
         for cluster in clusters {
-            let api = Api::namespaced(cluster.client()?, namespace);
+            let mut client = cluster.config().clone();
+            // An API server that has just started asks for seconds of patience; here it is asked again sooner.
+            client.default_retry = false;
+            let client = Client::try_from(client).map_err(Error::request("make a client", cluster.name()))?;
+            let api = Api::namespaced(client, namespace);
             let config = watcher::Config::default().labels(labels);
             watches.spawn(follow(cluster.name().to_owned(), api, config, sender.clone()));
         }
