@@ -196,11 +196,6 @@ impl Actor {
         self.tick()
     }
 
-    pub(super) fn after(&mut self, ms: i64) -> Vec<Command> {
-        self.now = self.now + ms;
-        self.tick()
-    }
-
     /// The write under way becomes durable.
     pub(super) fn persisted(&mut self) -> Vec<Command> {
         let number = self.member.writes;

@@ -1,4 +1,5 @@
 //! Founding and joining, move by move.
+#![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use super::super::trying::*;
 use super::super::*;

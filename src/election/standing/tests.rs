@@ -1,4 +1,5 @@
 //! A candidate and its voters, move by move.
+#![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use super::super::trying::*;
 use super::super::*;
