@@ -34,7 +34,7 @@ pub enum Command {
     },
     /// From now on this is wanted of the payload.
     Payload {
-        /// Names this order in [`Event::PayloadStopped`].
+        /// Names this order in [`Event::PayloadStopped`](super::Event::PayloadStopped).
         number: u64,
         /// What is wanted.
         order: Order,

@@ -23,7 +23,7 @@ pub struct Config {
 /// What happens to a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Time has passed; due at [`Member::deadline`], harmless at any other time.
+    /// Time has passed; due at [`Member::deadline`](super::Member::deadline), harmless at any other time.
     Tick,
     /// A message has arrived.
     Received(Received),
@@ -31,7 +31,7 @@ pub enum Event {
     Persisted(u64),
     /// The write with this number failed, or nobody knows whether it did.
     PersistFailed(u64),
-    /// The order with this number was [`Order::Stop`], and nothing of the payload is left.
+    /// The order with this number was [`Order::Stop`](super::Order::Stop), and nothing of the payload is left.
     PayloadStopped(u64),
     /// The user changed the member's specification.
     Configured(Config),

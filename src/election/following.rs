@@ -240,3 +240,6 @@ impl Member {
         [leave, retry, stand].into_iter().flatten().min()
     }
 }
+
+#[cfg(test)]
+mod tests;

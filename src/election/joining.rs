@@ -15,6 +15,8 @@ const REMEMBERED_MAX: usize = 64;
 pub(super) struct Joining {
     pub since: Tick,
     pub next_probe: Tick,
+    /// When this member last asked anybody, who may be about to admit it.
+    pub asked_at: Option<Tick>,
     /// When this member last looked whether it may found a group.
     pub looked_at: Tick,
     /// Addresses that others named, besides the fleet.
@@ -56,6 +58,7 @@ impl Joining {
         Joining {
             since: now,
             next_probe: now,
+            asked_at: None,
             looked_at: now - 1,
             known: Vec::new(),
             leaders: Vec::new(),
@@ -125,7 +128,13 @@ impl Member {
         let Role::Outside(joining) = &self.role else {
             return;
         };
-        if self.resignation.is_some() || self.staged.is_some() || now < self.not_before {
+        if self.resignation.is_some() {
+            if let Role::Outside(joining) = &mut self.role {
+                joining.looked_at = now;
+            }
+            return;
+        }
+        if self.staged.is_some() || now < self.not_before {
             return;
         }
         if self.may_found(joining, now) {
@@ -154,7 +163,9 @@ impl Member {
         let addresses = targets
             .into_iter()
             .map(|address| (Destination::Address(address.clone()), address));
-        for (to, asked) in leaders.chain(addresses).collect::<Vec<_>>() {
+        let asked: Vec<(Destination, String)> = leaders.chain(addresses).collect();
+        let asked_at = (!asked.is_empty()).then_some(now);
+        for (to, asked) in asked {
             self.send_to(
                 to,
                 Message::Probe {
@@ -166,13 +177,17 @@ impl Member {
         }
         if let Role::Outside(joining) = &mut self.role {
             joining.next_probe = now + pause_ms;
+            joining.asked_at = asked_at.or(joining.asked_at);
             joining.looked_at = now;
         }
     }
 
     pub(super) fn seek_at(&self, joining: &Joining) -> Option<Tick> {
-        if self.resignation.is_some() || self.staged.is_some() {
+        if self.staged.is_some() {
             return None;
+        }
+        if self.resignation.is_some() {
+            return self.unadmitted_at(joining).filter(|at| *at > joining.looked_at);
         }
         let listened = self.listened_at(joining);
         // The end of listening counts once; after it, answers decide.
@@ -182,6 +197,12 @@ impl Member {
             joining.next_probe
         };
         Some(at.max(self.not_before))
+    }
+
+    /// When it is sure that nobody admits this member to a group any more: an admission that it had asked for would make
+    /// it a voter that the others count on.
+    fn unadmitted_at(&self, joining: &Joining) -> Option<Tick> {
+        joining.asked_at.map(|at| at + self.settings().lease_ms)
     }
 
     fn listened_at(&self, joining: &Joining) -> Tick {
@@ -455,9 +476,7 @@ impl Member {
             }
             return self.seek(context);
         };
-        if self.resignation.is_some() {
-            return;
-        }
+        // A member that is to leave joins first: who counts on its vote has to agree to do without.
         let next = self.remembering(term, Some((group, *roster)));
         if self.stage(next, context.out) {
             self.heard = Some(Heard {
@@ -513,8 +532,16 @@ impl Member {
         self.seek(context);
     }
 
-    pub(super) fn has_nothing_to_leave(&self) -> bool {
-        let alone = self.group().is_none() || self.is_only_voter();
+    pub(super) fn has_nothing_to_leave(&self, now: Tick) -> bool {
+        let alone = match &self.role {
+            Role::Outside(joining) => {
+                self.staged.is_none() && self.unadmitted_at(joining).is_none_or(|at| at <= now)
+            }
+            _ => self.group().is_none() || self.is_only_voter(),
+        };
         alone && self.payload_gone && !matches!(self.role, Role::Starting)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -280,7 +280,9 @@ impl Member {
             return;
         }
         let alive = |id: MemberId| {
-            let heard = leading.seen(id).map_or(leading.since, |seen| seen.acknowledged_at);
+            let heard = leading
+                .seen(id)
+                .map_or(leading.since, |seen| seen.acknowledged_at);
             id == self.id || now.since(heard) < lease_ms
         };
         let (heard, silent): (Vec<&Voter>, Vec<&Voter>) =
@@ -330,3 +332,6 @@ impl Member {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -247,7 +247,7 @@ impl Member {
         let receipt = self.receipt;
         self.obligations
             .retain(|(term, until)| *term > receipt && *until > now);
-        if self.resignation == Some(Resignation::Leaving) && self.has_nothing_to_leave() {
+        if self.resignation == Some(Resignation::Leaving) && self.has_nothing_to_leave(now) {
             self.left = true;
         }
     }

@@ -1,4 +1,76 @@
 //! Who leads: one member of a group as a synchronous state machine.
+//!
+//! [`Member::step`] takes the time and an [`Event`] and gives [`Command`]s; it knows no clock, no network, no disk and
+//! no chance but the random source that it is handed. The caller ticks it at [`Member::deadline`], carries the commands
+//! out in their order, and answers each [`Command::Persist`] with exactly one [`Event::Persisted`] or
+//! [`Event::PersistFailed`].
+//!
+//! # What it promises
+//!
+//! Where a leader needs a majority ([`Roster::need`]):
+//! - at most one member leads in a term;
+//! - at most one member holds a valid [`Claim`] at any instant, as long as the *rates* of two members' clocks differ by
+//!   less than [`Settings::drift_permille`]; pauses, loss, reordering and partitions do no harm;
+//! - a new leader orders [`Order::Run`] when the former one has said that its payload is gone, or when its claim and the
+//!   stop budget are over by any clock;
+//! - with a majority that is connected and can write, and one of it that may lead, one leads.
+//!
+//! An unguarded pair ([`Roster::is_unguarded`]) promises less: a partition makes two leaders, in different terms, and the
+//! lower-ranked yields when they meet.
+//!
+//! # The protocol
+//!
+//! **Groups.** A member without a group sends [`Message::Probe`] to its fleet. It founds a group if it is meant to and
+//! everybody it asked lets it go first ([`Message::NoGroup`]), each of them nobody else for two leases. A leader that is
+//! asked admits the asker by a heartbeat with the new [`Roster`]; others name the leader ([`Message::InGroup`]). A
+//! group that never had a second voter gives way to one that did.
+//!
+//! **Terms and votes.** A follower that hears no leader stands in order of rank. [`Message::PreVote`] binds nobody, so a
+//! member that was cut off unseats nobody. It writes its own vote, then asks with [`Message::Vote`]. A voter refuses while
+//! its promise to a leader lasts, refuses a roster older than its own, and has one vote in a term. The answer tells what
+//! it promised before, and with that when another payload is gone for sure.
+//!
+//! **Lease.** [`Message::Heartbeat`] carries the leader's roster to those that do not hold it. [`Message::Ack`] promises to
+//! refuse other candidates for a lease from its *arrival*; the claim that a majority of such promises gives runs from the
+//! heartbeat's *sending*, shorter by the drift bound.
+//!
+//! **Roster.** The leader changes one voter at a time, each change agreed by a majority of the new roster and begun only
+//! after one of its own term was. [`Stamp`] orders rosters. A voter that leaves is let go ([`Message::Left`]) when the
+//! roster without it is agreed.
+//!
+//! **Moves.** Stop, confirm, [`Message::Handover`], which ends the claim in that term for good; promises to the one that
+//! handed over bind no longer. Whoever stopped otherwise says [`Message::Stopped`].
+//!
+//! # What is durable, and when
+//!
+//! | [`Durable`] | written before |
+//! |---|---|
+//! | incarnation | anything is sent after a start |
+//! | term and vote | the vote is given, or asked for |
+//! | term | a heartbeat of that term is acknowledged |
+//! | group and roster | the stamp is acknowledged; at the leader, before it is sent |
+//! | memory | a member that lost its votes speaks again |
+//!
+//! Promises are not written: after a start a voter refuses everybody for one lease of the group. A vote belongs to the
+//! *memory* that a voter was admitted with. A member that lost its memory has a new one, and no vote until the leader
+//! has removed and admitted it; one whose memory went back is told by [`Message::Outdated`] and begins a new one.
+//!
+//! # Sources
+//!
+//! - Diego Ongaro, *Consensus: Bridging Theory and Practice* (Stanford 2014): terms and votes 3.4, check-quorum and leases
+//!   6.2 and 6.4.1, single-server membership change 4.1 with the correction of July 2015 (a leader first commits in its
+//!   own term), leadership transfer 3.10, pre-vote 9.6.
+//! - Cary Gray and David Cheriton, *Leases: An Efficient Fault-Tolerant Mechanism for Distributed File Cache Consistency*
+//!   (SOSP 1989): leases under clocks of bounded drift.
+//! - Mike Burrows, *The Chubby Lock Service for Loosely-Coupled Distributed Systems* (OSDI 2006): the term as a fencing
+//!   token, Chubby's sequencer.
+//!
+//! # The files
+//!
+//! `member` holds the state and takes the steps; `receiving` finds the rule for a message; `joining`, `following`,
+//! `standing` and `leading` are the parts that a member plays; `rostering` and `moving` are what a leader undertakes;
+//! `persisting` and `serving` are its memory and its payload. The rest are values.
+
 mod command;
 mod durable;
 mod event;

@@ -147,3 +147,6 @@ impl Member {
         self.step_down(StepDown::HandedOver, context);
     }
 }
+
+#[cfg(test)]
+mod tests;

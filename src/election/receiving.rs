@@ -279,3 +279,6 @@ impl Member {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -254,3 +254,6 @@ impl Member {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
