@@ -120,7 +120,9 @@ impl Member {
             return;
         };
         leading.sequence += 1;
-        leading.next_heartbeat = now + roster.settings.heartbeat_ms;
+        // On the beat of the clock: what one process' many members have to say then travels together.
+        let heartbeat_ms = roster.settings.heartbeat_ms;
+        leading.next_heartbeat = now + (heartbeat_ms - now.0.rem_euclid(heartbeat_ms));
         if leading.sent.len() == HEARTBEATS_REMEMBERED {
             leading.sent.remove(0);
         }
