@@ -112,7 +112,7 @@ async fn show(keep: bool) -> Result<()> {
         }
     };
     on_screen(&|screen| {
-        screen.print(&format!("\nWhat was seen:\n{summary}"));
+        screen.print(&format!("\nWhat was seen:\n\n{summary}"));
         if keep {
             screen.print(&what_to_try(&clusters));
         }

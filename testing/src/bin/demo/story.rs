@@ -219,7 +219,7 @@ impl<'a> Stage<'a> {
         summary
             .lines
             .push("in the end: one copy, in newyork, and all three members agree on it".into());
-        Ok(summary.lines.join("\n"))
+        Ok(summary.lines.iter().map(|line| format!("  - {line}\n")).collect())
     }
 
     /// Does what leads to a planned handover, and waits for it.
