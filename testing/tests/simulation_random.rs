@@ -37,8 +37,8 @@ impl Trial {
         let weather = Weather {
             // Some links are slow enough to tell a lease that is counted from its arrival, and some payloads slow
             // enough to tell a leader that does not wait for the former one's.
-            delay_ms: (1, if seed % 3 == 0 { 300 } else { 40 }),
-            stop_ms: (5, if seed % 2 == 0 { 1_900 } else { 60 }),
+            delay_ms: (1, if seed.is_multiple_of(3) { 300 } else { 40 }),
+            stop_ms: (5, if seed.is_multiple_of(2) { 1_900 } else { 60 }),
             loss_permille: seed % 10 * 20,
             duplicate_permille: 20,
             ..Weather::default()
