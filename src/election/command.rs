@@ -25,7 +25,8 @@ pub enum Command {
         /// What to say.
         message: Message,
     },
-    /// Make this durable and answer with [`Event::Persisted`] or [`Event::PersistFailed`].
+    /// Make this durable and answer with [`Event::Persisted`](super::Event::Persisted) or
+    /// [`Event::PersistFailed`](super::Event::PersistFailed).
     Persist {
         /// Names this write in the answer.
         number: u64,

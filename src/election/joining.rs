@@ -202,7 +202,10 @@ impl Member {
     /// When it is sure that nobody admits this member to a group any more: an admission that it had asked for would make
     /// it a voter that the others count on.
     fn unadmitted_at(&self, joining: &Joining) -> Option<Tick> {
-        joining.asked_at.map(|at| at + self.settings().lease_ms)
+        // An earlier start may have asked just before it ended.
+        let restarted = (self.durable.incarnation > 1).then_some(joining.since);
+        let asked_at = joining.asked_at.or(restarted);
+        asked_at.map(|at| at + self.settings().lease_ms)
     }
 
     fn listened_at(&self, joining: &Joining) -> Tick {

@@ -144,6 +144,10 @@ fn a_member_that_leaves_while_it_may_be_admitted_waits_for_that_and_leaves_prope
     let (mut nobody, _) = Actor::newcomer(wants(3, false, &[]), 3);
     nobody.step(Event::Leave);
     assert!(nobody.member.has_left(), "nobody was asked");
+    let (mut restarted, _) = Actor::start(3, durable(3, 0, None, None), wants(3, false, &["m1"]));
+    restarted.stopped();
+    restarted.step(Event::Leave);
+    assert!(!restarted.member.has_left(), "its earlier start may have asked");
 }
 
 #[test]
