@@ -268,4 +268,8 @@ pub struct Memory {
     /// SHA-256 of the record, in hexadecimal.
     #[schemars(length(max = 64))]
     pub digest: String,
+    /// Who wrote it: another value for each start of a member, so that two that serve one object are noticed.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub writer: String,
 }

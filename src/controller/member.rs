@@ -34,13 +34,17 @@ use crate::peer::{self, To};
 const WRITTEN_MAX: usize = 4;
 /// How often the status is looked at when nothing happens, so that silent members are shown as silent.
 const REVIEW_PAUSE: Duration = Duration::from_secs(1);
-/// After a port could not be listened on, or a finalizer not be written.
+/// After a finalizer could not be written, or a member not be started from the newest memory.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// How long a member that is being deleted asks to be taken out of its group: several rounds of every profile but the
 /// slowest. After it the object goes, and the others report a silent member.
 const LEAVE_LIMIT: Duration = Duration::from_secs(15);
 /// How long the payload of an object that is gone already may take to stop before it is left to its inventory's loss.
 const GONE_LIMIT: Duration = Duration::from_secs(120);
+/// Before a member that another controller serves is tried again: that one may be about to end, in a rolling upgrade.
+const SUPERSEDED_PAUSE: Duration = Duration::from_secs(30);
+/// After this a warning that goes on is told again.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
 /// Addresses whose failures are remembered: a fleet has at most as many.
 const UNREACHABLE_MAX: usize = 64;
 
@@ -51,13 +55,31 @@ pub(super) type Objects = watch::Receiver<Option<Arc<MultiCluster>>>;
 
 /// Serves one MultiCluster until it is gone or the controller ends.
 pub(super) async fn serve(shared: Arc<Shared>, mut objects: Objects) {
-    let Some(object) = with_finalizer(&shared, &mut objects).await else {
-        return;
-    };
-    match Shell::start(shared, object) {
-        Ok(shell) => shell.run(objects).await,
-        Err(error) => tracing::error!(%error, "cannot serve a MultiCluster"),
+    while let Some(object) = with_finalizer(&shared, &mut objects).await {
+        let ended = match Shell::start(Arc::clone(&shared), object) {
+            Ok(shell) => shell.run(&mut objects).await,
+            Err(error) => return tracing::error!(%error, "cannot serve a MultiCluster"),
+        };
+        let pause = match ended {
+            End::Done => return,
+            End::Superseded => SUPERSEDED_PAUSE,
+            End::Outdated => RETRY_PAUSE,
+        };
+        tokio::select! {
+            () = shared.exit.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
     }
+}
+
+/// Why a member is served no longer.
+enum End {
+    /// Its object is gone, or the process ends.
+    Done,
+    /// Another controller serves it.
+    Superseded,
+    /// It started from what was no longer the newest.
+    Outdated,
 }
 
 /// The newest version of the object, once it has the finalizer or is being deleted already.
@@ -103,6 +125,8 @@ struct Shell {
     order: (u64, Order),
     chronicle: Chronicle,
     elected_at: Option<Instant>,
+    /// The last of each reason.
+    warnings: BTreeMap<&'static str, (String, Instant)>,
     conditions: Vec<Condition>,
     informed: MultiClusterStatus,
     dirty: bool,
@@ -174,6 +198,7 @@ impl Shell {
             order: (0, Order::Hold),
             chronicle: Chronicle::recall(&status),
             elected_at: None,
+            warnings: BTreeMap::new(),
             conditions: status.conditions.clone(),
             informed: MultiClusterStatus::default(),
             dirty: true,
@@ -183,7 +208,7 @@ impl Shell {
         })
     }
 
-    async fn run(mut self, mut objects: Objects) {
+    async fn run(mut self, objects: &mut Objects) -> End {
         self.take_object(Arc::clone(&self.object));
         if let Some(trouble) = &self.memory_trouble {
             let note = format!("{trouble}. {FORGOTTEN}");
@@ -204,13 +229,32 @@ impl Shell {
                     let newest = if changed.is_ok() { objects.borrow_and_update().clone() } else { None };
                     match newest {
                         Some(object) => self.take_object(object),
-                        None => return self.clear_away().await,
+                        None => {
+                            self.clear_away().await;
+                            return End::Done;
+                        }
                     }
+                }
+                // Before messages: a flood of them must not hold back what is due.
+                () = sleep_until(deadline) => {
+                    if Instant::now() >= review_at {
+                        review_at = Instant::now() + REVIEW_PAUSE;
+                        self.dirty = true;
+                        self.listen();
+                    }
+                    self.step(election::Event::Tick);
                 }
                 Some(written) = self.written.recv() => match written {
                     Written::Durable(number) => self.step(election::Event::Persisted(number)),
                     Written::Failed(number) => self.step(election::Event::PersistFailed(number)),
-                    Written::Superseded => break,
+                    Written::Superseded => {
+                        self.end();
+                        return End::Superseded;
+                    }
+                    Written::Outdated => {
+                        self.end();
+                        return End::Outdated;
+                    }
                 },
                 event = self.ear.receive() => self.take_event(&event),
                 () = self.application.changed() => self.take_answer(),
@@ -221,17 +265,10 @@ impl Shell {
                         self.step(election::Event::Resign);
                     }
                 }
-                () = sleep_until(deadline) => {
-                    if Instant::now() >= review_at {
-                        review_at = Instant::now() + REVIEW_PAUSE;
-                        self.dirty = true;
-                        self.listen();
-                    }
-                    self.step(election::Event::Tick);
-                }
             }
         }
         self.end();
+        End::Done
     }
 
     fn end(&mut self) {
@@ -589,7 +626,15 @@ impl Shell {
         self.tell(words.warning, words.action, words.reason, words.note);
     }
 
-    fn tell(&self, warning: bool, action: &'static str, reason: &'static str, note: String) {
+    /// Tells people by the log and an Event; a warning that goes on is repeated now and then.
+    fn tell(&mut self, warning: bool, action: &'static str, reason: &'static str, note: String) {
+        if warning {
+            let told = self.warnings.get(reason);
+            if told.is_some_and(|(told, at)| *told == note && at.elapsed() < WARN_AGAIN) {
+                return;
+            }
+            self.warnings.insert(reason, (note.clone(), Instant::now()));
+        }
         let object = format!(
             "{}/{}",
             self.object.namespace().unwrap_or_default(),

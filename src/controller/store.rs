@@ -39,6 +39,8 @@ pub(super) enum Written {
     Failed(u64),
     /// Another controller serves the object: this one must not go on.
     Superseded,
+    /// The memory that this member started from was no longer the newest: it must start again from the newest.
+    Outdated,
 }
 
 /// The object whose status is written.
@@ -83,6 +85,8 @@ pub(super) struct Writer {
     current: MultiClusterStatus,
     inventory: Inventory,
     incarnation: u64,
+    /// Tells what this store writes from what another writes for the same object.
+    name: String,
     /// Whether the status is to be written again since somebody else has written it.
     forged: bool,
     written: mpsc::Sender<Written>,
@@ -107,6 +111,8 @@ enum WriteError {
     Contended { object: String },
     #[error("another controller has taken over {object}")]
     Superseded { object: String },
+    #[error("{object} was read before its memory was last written")]
+    Outdated { object: String },
 }
 
 /// A store for one object, and the writer that serves it. `written` hears of every memory that was handed in.
@@ -134,6 +140,7 @@ pub(super) fn channel(
             .flatten()
             .map_or(0, |durable| durable.incarnation),
         current,
+        name: format!("{:016x}", rand::random::<u64>()),
         forged: false,
         written,
     };
@@ -235,6 +242,11 @@ impl Writer {
                     self.written.send(Written::Superseded).await.ok();
                     return;
                 }
+                Err(error @ WriteError::Outdated { .. }) => {
+                    tracing::info!(%error, "starts again from the newest");
+                    self.written.send(Written::Outdated).await.ok();
+                    return;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "will try again");
                     if closed {
@@ -283,6 +295,15 @@ impl Writer {
                 ..Wishes::default()
             }
         };
+        let remembered = memory.as_ref().map(|(_, durable)| remember(durable, &self.name));
+        let remembered = match remembered.transpose() {
+            Ok(remembered) => remembered,
+            Err(source) => {
+                let error = self.encode_error(source);
+                self.answer(memory, inventory, Some(&error)).await;
+                return Err(error);
+            }
+        };
         let mut next = self.current.clone();
         if let Some(status) = &status {
             next = MultiClusterStatus {
@@ -298,7 +319,7 @@ impl Writer {
         let mut incarnation = self.incarnation;
         if let Some((_, durable)) = &memory {
             incarnation = durable.incarnation;
-            next.memory = Some(remember(durable).map_err(|source| self.encode_error(source))?);
+            next.memory = remembered;
         }
         let outcome = self.write(&next, incarnation).await;
         if outcome.is_ok() {
@@ -312,24 +333,29 @@ impl Writer {
             // What only informs waits for the next write, unless something newer has come.
             self.shared.wishes().status.get_or_insert(status);
         }
+        self.answer(memory, inventory, outcome.as_ref().err()).await;
+        outcome
+    }
+
+    /// Tells those who wait what became of their write.
+    async fn answer(
+        &self,
+        memory: Option<(u64, Box<Durable>)>,
+        inventory: Option<(Inventory, Vec<Reply>)>,
+        error: Option<&WriteError>,
+    ) {
         if let Some((number, _)) = memory {
-            let answer = if outcome.is_ok() {
-                Written::Durable(number)
-            } else {
-                Written::Failed(number)
+            let answer = match error {
+                None => Written::Durable(number),
+                Some(_) => Written::Failed(number),
             };
+            // A member that is gone waits for nothing.
             self.written.send(answer).await.ok();
         }
-        if let Some((_, waiting)) = inventory {
-            for reply in waiting {
-                let answer = match &outcome {
-                    Ok(()) => Ok(()),
-                    Err(error) => Err(StoreError(error.to_string().into())),
-                };
-                reply.send(answer).ok();
-            }
+        for reply in inventory.map_or_else(Vec::new, |(_, waiting)| waiting) {
+            let error = error.map(|error| StoreError(error.to_string().into()));
+            reply.send(error.map_or(Ok(()), Err)).ok();
         }
-        outcome
     }
 
     async fn write(&mut self, status: &MultiClusterStatus, incarnation: u64) -> Result<(), WriteError> {
@@ -395,18 +421,21 @@ impl Writer {
                 object: self.object(),
             });
         }
-        if found.memory != self.current.memory {
-            match recall(&found) {
-                Ok(Some(durable)) if durable.incarnation > incarnation => {
-                    return Err(WriteError::Superseded {
-                        object: self.object(),
-                    });
-                }
-                // A write of ours that was thought to have failed, or somebody's hand: what this process knows is newer.
-                Ok(_) | Err(_) => tracing::warn!(
-                    object = self.object(),
-                    "status.memory is not what was written last; it is written again. Do not edit it"
-                ),
+        match trust(&found, &self.current, &self.name, incarnation) {
+            Trust::Ours => {}
+            Trust::Forged => tracing::warn!(
+                object = self.object(),
+                "status.memory is not what was written last; it is written again. Do not edit it"
+            ),
+            Trust::Outdated => {
+                return Err(WriteError::Outdated {
+                    object: self.object(),
+                });
+            }
+            Trust::TakenOver => {
+                return Err(WriteError::Superseded {
+                    object: self.object(),
+                });
             }
         }
         self.resource_version = object.metadata.resource_version.unwrap_or_default();
@@ -477,12 +506,45 @@ pub(super) fn recall(status: &MultiClusterStatus) -> Result<Option<Durable>, Mem
         .map_err(|error| MemoryError::Unreadable(error.to_string()))
 }
 
-fn remember(durable: &Durable) -> Result<Memory, serde_json::Error> {
+fn remember(durable: &Durable, writer: &str) -> Result<Memory, serde_json::Error> {
     let record = serde_json::to_string(durable)?;
     Ok(Memory {
         digest: digest(&record),
         record,
+        writer: writer.to_owned(),
     })
+}
+
+/// What a memory that was found means to a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// It is what this store knows.
+    Ours,
+    /// This store knows better: a write of its own that was thought to have failed, or somebody's hand.
+    Forged,
+    /// It was written after this store read its own, so that holds votes that this store does not know.
+    Outdated,
+    /// Another controller serves the object.
+    TakenOver,
+}
+
+/// Each start takes the next incarnation, on top of exactly what it read: of two that start at once the first counts,
+/// and nothing that a former one wrote at the last moment is forgotten.
+fn trust(found: &MultiClusterStatus, known: &MultiClusterStatus, writer: &str, incarnation: u64) -> Trust {
+    if found.memory == known.memory {
+        return Trust::Ours;
+    }
+    let is_ours = |memory: &Option<Memory>| memory.as_ref().is_some_and(|memory| memory.writer == writer);
+    if is_ours(&found.memory) {
+        return Trust::Forged;
+    }
+    if !is_ours(&known.memory) {
+        return Trust::Outdated;
+    }
+    match recall(found) {
+        Ok(Some(durable)) if durable.incarnation >= incarnation => Trust::TakenOver,
+        Ok(_) | Err(_) => Trust::Forged,
+    }
 }
 
 fn digest(record: &str) -> String {
@@ -574,7 +636,7 @@ mod tests {
             ..Durable::new(MemoryId(5))
         };
         let mut status = MultiClusterStatus {
-            memory: Some(remember(&durable).unwrap()),
+            memory: Some(remember(&durable, "a").unwrap()),
             ..Default::default()
         };
         assert_eq!(recall(&status), Ok(Some(durable)));
@@ -582,6 +644,37 @@ mod tests {
         memory.record = memory.record.replace("\"term\":7", "\"term\":8");
         assert_eq!(recall(&status), Err(MemoryError::Altered));
         assert_eq!(recall(&MultiClusterStatus::default()), Ok(None));
+    }
+
+    #[test]
+    fn of_two_controllers_one_gives_way_and_what_was_written_last_is_never_forgotten() {
+        let written = |writer: &str, incarnation, term| {
+            let durable = Durable {
+                incarnation,
+                term,
+                ..Durable::new(MemoryId(5))
+            };
+            MultiClusterStatus {
+                memory: Some(remember(&durable, writer).unwrap()),
+                ..Default::default()
+            }
+        };
+        let read = written("former", 3, 7);
+        assert_eq!(trust(&read, &read, "a", 4), Trust::Ours);
+        // The former controller has voted since.
+        assert_eq!(trust(&written("former", 3, 8), &read, "a", 4), Trust::Outdated);
+        // Another started at the same time and was first.
+        assert_eq!(trust(&written("b", 4, 7), &read, "a", 4), Trust::Outdated);
+
+        let ours = written("a", 4, 7);
+        assert_eq!(trust(&written("b", 5, 7), &ours, "a", 4), Trust::TakenOver);
+        assert_eq!(trust(&written("b", 4, 7), &ours, "a", 4), Trust::TakenOver);
+        assert_eq!(trust(&written("a", 4, 8), &ours, "a", 4), Trust::Forged);
+        assert_eq!(trust(&read, &ours, "a", 4), Trust::Forged);
+        assert_eq!(
+            trust(&MultiClusterStatus::default(), &ours, "a", 4),
+            Trust::Forged
+        );
     }
 
     #[test]
