@@ -321,7 +321,16 @@ impl Writer {
             incarnation = durable.incarnation;
             next.memory = remembered;
         }
+        let begun = Instant::now();
         let outcome = self.write(&next, incarnation).await;
+        tracing::debug!(
+            object = self.object(),
+            memory = memory.as_ref().map(|(number, _)| number),
+            inventory = inventory.is_some(),
+            took_ms = begun.elapsed().as_millis(),
+            written = outcome.is_ok(),
+            "a write of the status"
+        );
         if outcome.is_ok() {
             self.current = next;
             self.forged = false;
