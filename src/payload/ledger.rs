@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 
 use super::{
     catalog::Kinds,
+    claim::{SERVER_TIMEOUT_MAX, latest_effect},
     decode::{Document, Payload},
     inventory::{Entry, Inventory},
     mark::{self, Owner, Stamp},
@@ -216,6 +217,8 @@ struct Stopping {
     search: Option<Arc<Payload>>,
     /// Pods and owners of Pods that are still there.
     dependents: Vec<ObjectKey>,
+    /// Since when there are some.
+    dependents_since: Option<Duration>,
     failure: Option<String>,
 }
 
@@ -241,6 +244,8 @@ struct Item {
     owned: bool,
     /// Whether it is looked for without being listed: a stop's search.
     suspected: bool,
+    /// Whether all that is known of it is what a former process listed.
+    inherited: bool,
     /// Whether it may have been created by this MultiCluster at any time. What was refused never was, so there is nothing
     /// to look for when the payload drops it.
     maybe_created: bool,
@@ -327,6 +332,7 @@ impl Item {
             document: None,
             owned: false,
             suspected: false,
+            inherited: false,
             maybe_created: false,
             kept: false,
             uid: None,
@@ -369,11 +375,14 @@ impl Item {
 }
 
 impl Ledger {
-    pub(super) fn new(owner: Owner, inventory: Inventory, rng: StdRng) -> Self {
+    /// A ledger that begins with what was saved last.
+    pub(super) fn new(now: Duration, owner: Owner, inventory: Inventory, rng: StdRng) -> Self {
         let mut items = BTreeMap::new();
         for (place, entry) in inventory.entries.iter().enumerate() {
             let mut item = Item::new(&entry.key, &entry.version, place);
-            (item.owned, item.maybe_created) = (true, true);
+            (item.owned, item.maybe_created, item.inherited) = (true, true, true);
+            // The process that saved it may have ended with a creation of it under way.
+            item.maybe_until = Some(latest_effect(now, SERVER_TIMEOUT_MAX));
             item.kept = entry.kept;
             item.uid.clone_from(&entry.uid);
             items.insert(entry.key.clone(), item);
@@ -435,7 +444,8 @@ impl Ledger {
             }
             Order::Stop { payload } => {
                 let mut stopping = Stopping::default();
-                if !std::mem::replace(&mut self.searched, true) {
+                if !self.searched {
+                    self.searched = payload.is_some();
                     stopping.search = payload;
                 }
                 self.mode = Mode::Stopping(stopping);
@@ -657,6 +667,12 @@ impl Ledger {
             .collect();
         sequence.sort();
         self.sequence = sequence.into_iter().map(|(_, key)| key).collect();
+    }
+
+    /// How many objects are to be listed in the inventory.
+    fn entries(&self) -> usize {
+        let listed = self.items.values().filter(|item| item.owned && !item.suspected);
+        listed.count()
     }
 
     /// The inventory as it should be saved.

@@ -74,6 +74,7 @@ impl<S: InventoryStore> Runner<S> {
     pub async fn run(mut self, cancel: CancellationToken) {
         let store = Arc::new(self.store);
         let mut ledger = Ledger::new(
+            boottime(),
             self.owner.clone(),
             self.inventory,
             StdRng::from_rng(&mut rand::rng()),

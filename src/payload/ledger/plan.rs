@@ -47,7 +47,8 @@ impl Ledger {
                 if self.superseded.is_none() {
                     let in_place = self.plan_writes(now, &mut slots, claimed, &mut plan);
                     self.conclude_removals(now, |item| item.document.is_none());
-                    if in_place {
+                    // Without room in the inventory the rest will not be in place before they have gone.
+                    if in_place || self.entries() > OBJECTS_MAX {
                         self.plan_removals(now, &mut slots, &mut plan, |item| item.document.is_none());
                     }
                 }
@@ -175,7 +176,7 @@ impl Ledger {
                 continue;
             }
             item.maybe_until = item.maybe_until.filter(|until| {
-                if now >= *until {
+                if now >= *until && !matches!(item.seen, Seen::Ours(_)) {
                     item.seen = Seen::Unsure;
                 }
                 now < *until
