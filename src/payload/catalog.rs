@@ -1,7 +1,7 @@
 //! The kinds that a cluster's API server knows.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -10,7 +10,7 @@ use kube::core::{discovery::v2::APIGroupDiscoveryList, gvk::GroupVersionKind};
 use tokio::sync::{Mutex, watch};
 
 use super::{
-    access::{Access, Call, RequestError, encode_uri_part},
+    access::{Access, Call, RequestError},
     decode::Payload,
     object::ObjectKey,
 };
@@ -64,12 +64,29 @@ impl Kinds {
             .find_map(|version| self.get(key, version).map(|kind| (version.to_owned(), kind)))
     }
 
-    /// Whether the kind certainly does not exist, and so none of its objects does: its group is there and does not have
-    /// it. That a whole group is not listed proves nothing, see [`Catalog::absent`].
+    /// Whether the kind was not told, though its group's API server answered if there is one. That proves nothing yet, see
+    /// [`Writer::told_in_full`](super::write::Writer::told_in_full).
     pub(super) fn lacks(&self, key: &ObjectKey, version: &str) -> bool {
-        self.lists(&key.group)
-            && !self.stale_groups.contains(&key.group)
-            && self.resolve(key, version).is_none()
+        !self.stale_groups.contains(&key.group) && self.resolve(key, version).is_none()
+    }
+
+    /// Groups whose own API server does not answer.
+    pub(super) fn stale_groups(&self) -> impl Iterator<Item = &str> {
+        self.stale_groups.iter().map(String::as_str)
+    }
+
+    /// Whether the version of the group is listed, whatever is known of its kinds.
+    pub(super) fn lists_version(&self, group: &str, version: &str) -> bool {
+        let versions = self.versions.get(group);
+        versions.is_some_and(|versions| versions.iter().any(|listed| listed == version))
+    }
+
+    /// The group and the name in paths of each kind.
+    pub(super) fn resources(&self) -> HashSet<(&str, &str)> {
+        let resources = self.kinds.iter();
+        resources
+            .map(|(gvk, kind)| (gvk.group.as_str(), kind.plural.as_str()))
+            .collect()
     }
 
     /// Whether the group is listed, whatever is known of its kinds.
@@ -221,28 +238,6 @@ impl Catalog {
             changed
         });
         Ok(())
-    }
-
-    /// Which of these groups the API server does not serve.
-    ///
-    /// An API server that has just started tells its kinds before it has found all definitions, and then leaves groups
-    /// out that it serves a moment later. Asked for one of them it does not say "not found" but "try again".
-    ///
-    /// # Errors
-    /// The API server did not tell.
-    pub(super) async fn absent(&self, groups: &BTreeSet<String>) -> Result<BTreeSet<String>, CatalogError> {
-        let mut absent = BTreeSet::new();
-        for group in groups {
-            let call = Call::get(format!("/apis/{}", encode_uri_part(group)));
-            match self.access.send(call).await {
-                Ok(_) => {}
-                Err(error) if error.code() == Some(404) => {
-                    absent.insert(group.clone());
-                }
-                Err(error) => return Err(CatalogError::Discover(error.to_string())),
-            }
-        }
-        Ok(absent)
     }
 
     async fn discover(&self, path: &str) -> Result<APIGroupDiscoveryList, CatalogError> {

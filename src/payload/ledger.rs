@@ -37,7 +37,7 @@ use super::{
 pub(super) enum Action {
     /// Save the inventory.
     Save(Inventory),
-    /// Ask for the kinds that the API server knows, and whether it really lacks these groups.
+    /// Ask for the kinds that the API server knows, and whether it has told all kinds of these groups.
     RefreshKinds(BTreeSet<String>),
     /// One step with one object, which is of this version of its API.
     Step {
@@ -187,8 +187,8 @@ pub(super) struct Ledger {
     refused_watches: BTreeMap<WatchedKind, String>,
     /// Whether the kinds were told since the newest order.
     refreshed: bool,
-    /// The groups that the API server was found not to serve.
-    absent_groups: BTreeSet<String>,
+    /// The groups of which the API server was found to have told all kinds, if there are any.
+    told_groups: BTreeSet<String>,
     superseded: Option<(ObjectKey, u64)>,
     /// Whether a write waits for a claim.
     unclaimed: bool,
@@ -406,7 +406,7 @@ impl Ledger {
             refresh_failure: None,
             refused_watches: BTreeMap::new(),
             refreshed: false,
-            absent_groups: BTreeSet::new(),
+            told_groups: BTreeSet::new(),
             superseded: None,
             unclaimed: false,
             searched: false,
@@ -420,7 +420,7 @@ impl Ledger {
     pub(super) fn order(&mut self, now: Duration, numbered: NumberedOrder) {
         self.number = numbered.number;
         (self.superseded, self.unclaimed, self.refreshed) = (None, false, false);
-        self.absent_groups.clear();
+        self.told_groups.clear();
         self.refused_watches.clear();
         self.refresh_due = now;
         if !matches!(
@@ -466,6 +466,7 @@ impl Ledger {
             return;
         }
         self.kinds = kinds;
+        self.told_groups.clear();
         for item in self.items.values_mut() {
             if item
                 .fault

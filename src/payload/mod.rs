@@ -4,6 +4,7 @@ mod access;
 mod backoff;
 mod catalog;
 mod claim;
+mod completeness;
 mod decode;
 mod inventory;
 mod ledger;

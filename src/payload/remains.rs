@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     access::{Call, REQUESTS_MAX, RequestError},
-    catalog::Kinds,
+    catalog::{Catalog, Kinds},
     ledger::{Failure, Outcome, Owners, Sweep, Swept},
     mark::{self, Mark, Owner},
     object::ObjectKey,
@@ -39,7 +39,7 @@ struct PageMetadata {
 
 impl Writer {
     /// Lists objects by their metadata, all of them. A collection that does not exist has none.
-    async fn list(&self, path: &str, selector: Option<&str>) -> Result<Vec<Value>, RequestError> {
+    pub(super) async fn list(&self, path: &str, selector: Option<&str>) -> Result<Vec<Value>, RequestError> {
         self.list_until(path, selector, |_| false).await
     }
 
@@ -77,7 +77,11 @@ impl Writer {
     }
 
     /// What a Namespace holds besides what Kubernetes itself puts there.
-    pub(super) async fn list_contents(&self, kinds: &Kinds, namespace: &str) -> Outcome {
+    pub(super) async fn list_contents(&self, catalog: &Catalog, namespace: &str) -> Outcome {
+        let kinds = match self.all_kinds(catalog).await {
+            Ok(kinds) => kinds,
+            Err(failure) => return failed(failure),
+        };
         let lists: Vec<(String, String)> = kinds
             .namespaced_lists()
             .into_iter()
@@ -294,8 +298,8 @@ fn is_ending(item: &Value) -> bool {
     !item["metadata"]["deletionTimestamp"].is_null()
 }
 
-/// What comes and goes with other objects, or is no object at all, and so is nobody's.
-fn is_by_the_way(group: &str, kind: &str) -> bool {
+/// What comes and goes with other objects, or is no object at all, and so is nobody's; with no kind, a whole group.
+pub(super) fn is_by_the_way(group: &str, kind: &str) -> bool {
     matches!(
         (group, kind),
         ("", "Event" | "Endpoints")

@@ -204,7 +204,7 @@ impl Ledger {
         }
     }
 
-    /// The API server told its kinds, and which of the groups asked for it does not serve; or not.
+    /// The API server told its kinds, and of which of the groups asked for it has told all; or not.
     pub(in crate::payload) fn refreshed(
         &mut self,
         now: Duration,
@@ -214,11 +214,11 @@ impl Ledger {
         self.refresh_attempts += 1;
         self.refresh_due = now + REFRESH.delay(self.refresh_attempts, &mut self.rng);
         match result {
-            Ok((kinds, absent_groups)) => {
+            Ok((kinds, told_groups)) => {
                 self.refreshed = true;
-                self.absent_groups = absent_groups;
                 self.refresh_failure = None;
                 self.kinds(now, kinds);
+                self.told_groups = told_groups;
             }
             Err(message) => {
                 let attempts = self.refresh_failure.as_ref().map_or(0, |(_, attempts)| *attempts) + 1;

@@ -160,11 +160,10 @@ impl Ledger {
             .items
             .iter()
             .filter(|(_, item)| item.document.is_none() && !item.is_removed());
-        let unlisted = to_go
-            .map(|(key, _)| &key.group)
-            .filter(|group| !self.kinds.lists(group));
-        plan.actions
-            .push(Action::RefreshKinds(unlisted.cloned().collect()));
+        let doubted = to_go
+            .filter(|(key, item)| !self.kinds.is_empty() && self.kinds.lacks(key, &item.version))
+            .map(|(key, _)| key.group.clone());
+        plan.actions.push(Action::RefreshKinds(doubted.collect()));
     }
 
     /// Draws the conclusions from what was seen of the objects that are to go: which are gone, which are not ours (any
@@ -181,9 +180,7 @@ impl Ledger {
                 }
                 now < *until
             });
-            let is_unknown = self.kinds.lacks(key, &item.version)
-                || self.absent_groups.contains(&key.group) && !self.kinds.lists(&key.group);
-            if self.refreshed && is_unknown {
+            if self.told_groups.contains(&key.group) && self.kinds.lacks(key, &item.version) {
                 // With its kind, every object of it is gone.
                 (item.seen, item.maybe_until) = (Seen::Absent, None);
             }

@@ -1141,7 +1141,7 @@ fn objects_of_a_kind_that_is_no_more_are_gone() {
     });
     desk.stop();
     // What was known before the stop may be out of date.
-    let ask = "RefreshKinds {\"example.com\"}";
+    let ask = "RefreshKinds {\"apps\", \"example.com\"}";
     assert_eq!(desk.plan(), [ask]);
     for attempt in 1..=3 {
         desk.ledger.refreshed(desk.now, Err("no answer".to_owned()));
@@ -1155,14 +1155,21 @@ fn objects_of_a_kind_that_is_no_more_are_gone() {
         desk.wait(Duration::from_secs(2));
         assert_eq!(desk.plan(), [ask]);
     }
-    // An API server that has just started may not list the group yet.
+    // An API server that has just started may not tell the group yet, nor all of another's kinds.
     desk.ledger.refreshed(desk.now, Ok((kinds(), BTreeSet::new())));
     desk.wait(Duration::from_secs(9));
     assert_eq!(desk.plan(), [ask]);
-    assert_eq!(desk.state("Widget w"), ObjectState::Deleting);
-    let absent = BTreeSet::from(["example.com".to_owned()]);
-    desk.ledger.refreshed(desk.now, Ok((kinds(), absent)));
-    assert_eq!(desk.plan(), ["Sweep [Gizmo w, Widget w]"]);
+    assert_eq!(
+        (desk.state("Widget w"), desk.state("Gizmo w")),
+        (ObjectState::Deleting, ObjectState::Deleting)
+    );
+    let told = |groups: &[&str]| groups.iter().map(|group| (*group).to_owned()).collect();
+    desk.ledger.refreshed(desk.now, Ok((kinds(), told(&["apps"]))));
+    desk.wait(Duration::from_secs(9));
+    assert!(desk.plan().contains(&"RefreshKinds {\"example.com\"}".to_owned()));
+    desk.ledger
+        .refreshed(desk.now, Ok((kinds(), told(&["apps", "example.com"]))));
+    assert!(desk.plan().contains(&"Sweep [Gizmo w, Widget w]".to_owned()));
 }
 
 #[test]
