@@ -132,6 +132,10 @@ pub(super) struct Sweep {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Owners {
     pub(super) uids: BTreeSet<String>,
+    /// Those that may have been created without ever telling their UID.
+    pub(super) unlearned: BTreeSet<ObjectKey>,
+    /// What those are called that may run processes: what they make is called after them.
+    pub(super) names: BTreeSet<String>,
     /// Whether there are workloads among them, so that it must be possible to list Pods.
     pub(super) have_workloads: bool,
 }
@@ -640,10 +644,17 @@ impl Ledger {
             return;
         }
         stopping.sweep.objects.insert(key.clone(), item.version.clone());
-        if let (Some(namespace), Some(uid)) = (&key.namespace, &item.uid) {
-            let owners = stopping.sweep.owners.entry(namespace.clone()).or_default();
-            owners.uids.insert(uid.clone());
-            owners.have_workloads |= item.rank.is_workload();
+        let Some(namespace) = key.namespace.as_ref().filter(|_| item.maybe_created) else {
+            return;
+        };
+        let owners = stopping.sweep.owners.entry(namespace.clone()).or_default();
+        owners.have_workloads |= item.rank.is_workload();
+        owners.uids.extend(item.uid.clone());
+        if item.rank.may_own_processes() {
+            owners.names.insert(key.name.clone());
+            if item.uid.is_none() {
+                owners.unlearned.insert(key.clone());
+            }
         }
     }
 

@@ -193,6 +193,12 @@ impl Ledger {
                 Seen::Absent => item.owned = false,
                 Seen::Foreign(_) => {
                     item.owned = false;
+                    if let (Mode::Stopping(stopping), Some(namespace)) = (&mut self.mode, &key.namespace)
+                        && let Some(owners) = stopping.sweep.owners.get_mut(namespace)
+                    {
+                        // What is owned under this name now is not ours.
+                        owners.unlearned.remove(key);
+                    }
                     if !item.suspected {
                         let message = "left alone: it bears our mark no more".to_owned();
                         item.fault = Some(Fault {

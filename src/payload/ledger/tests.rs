@@ -1463,6 +1463,31 @@ fn the_pods_of_a_workload_that_somebody_deleted_before_a_stop_are_awaited() {
         })
     };
     assert_eq!(uids(&mut desk), Some(BTreeSet::from(["u-web".to_owned()])));
+    // What it made is called after it.
+    let sweep = |desk: &Desk| match &desk.ledger.mode {
+        Mode::Stopping(stopping) => stopping.sweep.owners["shop"].clone(),
+        mode => panic!("{mode:?}"),
+    };
+    assert_eq!(
+        sweep(&desk),
+        Owners {
+            uids: BTreeSet::from(["u-web".to_owned()]),
+            unlearned: BTreeSet::new(),
+            names: BTreeSet::from(["web".to_owned()]),
+            have_workloads: true
+        }
+    );
+    // Without a UID it is awaited by its name, unless that turns out to be another's.
+    let mut unlearned = inventory.clone();
+    unlearned.entries[0].uid = None;
+    let mut other = Desk::new(unlearned);
+    other.stop();
+    assert_eq!(sweep(&other).unlearned, BTreeSet::from([key.clone()]));
+    other.plan();
+    let theirs = json!({"metadata": {"uid": "x", "resourceVersion": "3"}});
+    other.answer("Deployment web", Outcome::Object(theirs));
+    other.plan();
+    assert_eq!(sweep(&other).unlearned, BTreeSet::new());
     // A restart remembers it as well.
     let mut desk = Desk::new(inventory);
     desk.stop();
