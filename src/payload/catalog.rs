@@ -26,9 +26,9 @@ const ACCEPT_AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=
 
 /// What is known about a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Kind {
+pub(crate) struct Kind {
     /// The resource's name in paths, such as `deployments`.
-    pub(super) plural: String,
+    pub(crate) plural: String,
     pub(super) namespaced: bool,
     pub(super) listable: bool,
     pub(super) watchable: bool,
@@ -36,7 +36,7 @@ pub(super) struct Kind {
 
 /// All kinds of a cluster at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Kinds {
+pub(crate) struct Kinds {
     kinds: HashMap<GroupVersionKind, Kind>,
     /// In which order each group prefers its versions.
     versions: HashMap<String, Vec<String>>,
@@ -71,7 +71,7 @@ impl Kinds {
     }
 
     /// Groups whose own API server does not answer.
-    pub(super) fn stale_groups(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn stale_groups(&self) -> impl Iterator<Item = &str> {
         self.stale_groups.iter().map(String::as_str)
     }
 
@@ -100,7 +100,7 @@ impl Kinds {
     }
 
     /// Each listable namespaced resource once, in its preferred version.
-    pub(super) fn namespaced_lists(&self) -> Vec<(GroupVersionKind, &Kind)> {
+    pub(crate) fn namespaced_lists(&self) -> Vec<(GroupVersionKind, &Kind)> {
         let mut lists: Vec<_> = self
             .kinds
             .iter()
@@ -120,7 +120,8 @@ impl Kinds {
         lists
     }
 
-    pub(super) fn add(&mut self, list: APIGroupDiscoveryList) {
+    /// Adds what one answer to aggregated discovery tells.
+    pub(crate) fn add(&mut self, list: APIGroupDiscoveryList) {
         for group in list.items {
             let name = group
                 .metadata
@@ -252,5 +253,48 @@ impl Catalog {
                 "it does not offer aggregated discovery, as Kubernetes 1.27 does ({error})"
             ))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_namespace_may_hold_kinds_of_every_version() {
+        let resource = |plural: &str, kind: &str, version: &str, scope: &str, verbs: &[&str]| {
+            json!({"resource": plural, "scope": scope, "verbs": verbs,
+                   "responseKind": {"group": "example.com", "version": version, "kind": kind}})
+        };
+        let list = json!({"items": [{"metadata": {"name": "example.com"}, "versions": [
+            {"version": "v1", "freshness": "Current", "resources": [
+                resource("widgets", "Widget", "v1", "Namespaced", &["list"]),
+                resource("worlds", "World", "v1", "Cluster", &["list"]),
+                resource("wishes", "Wish", "v1", "Namespaced", &["create"]),
+            ]},
+            {"version": "v1alpha1", "freshness": "Current", "resources": [
+                resource("widgets", "Widget", "v1alpha1", "Namespaced", &["list"]),
+                resource("gizmos", "Gizmo", "v1alpha1", "Namespaced", &["list"]),
+            ]},
+        ]}]});
+        let mut kinds = Kinds::default();
+        kinds.add(serde_json::from_value(list).unwrap());
+        let lists = kinds.namespaced_lists();
+        let lists = lists
+            .iter()
+            .map(|(gvk, kind)| (kind.plural.as_str(), gvk.version.as_str()));
+        assert_eq!(
+            lists.collect::<Vec<_>>(),
+            [("gizmos", "v1alpha1"), ("widgets", "v1")]
+        );
     }
 }
