@@ -1,7 +1,7 @@
 //! The kinds that a cluster's API server knows.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -10,7 +10,7 @@ use kube::core::{discovery::v2::APIGroupDiscoveryList, gvk::GroupVersionKind};
 use tokio::sync::{Mutex, watch};
 
 use super::{
-    access::{Access, Call, RequestError, encode_uri_part},
+    access::{Access, Call, RequestError},
     decode::Payload,
     object::ObjectKey,
 };
@@ -26,9 +26,9 @@ const ACCEPT_AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=
 
 /// What is known about a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Kind {
+pub(crate) struct Kind {
     /// The resource's name in paths, such as `deployments`.
-    pub(super) plural: String,
+    pub(crate) plural: String,
     pub(super) namespaced: bool,
     pub(super) listable: bool,
     pub(super) watchable: bool,
@@ -36,7 +36,7 @@ pub(super) struct Kind {
 
 /// All kinds of a cluster at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Kinds {
+pub(crate) struct Kinds {
     kinds: HashMap<GroupVersionKind, Kind>,
     /// In which order each group prefers its versions.
     versions: HashMap<String, Vec<String>>,
@@ -64,12 +64,29 @@ impl Kinds {
             .find_map(|version| self.get(key, version).map(|kind| (version.to_owned(), kind)))
     }
 
-    /// Whether the kind certainly does not exist, and so none of its objects does: its group is there and does not have
-    /// it. That a whole group is not listed proves nothing, see [`Catalog::absent`].
+    /// Whether the kind was not told, though its group's API server answered if there is one. That proves nothing yet, see
+    /// [`Writer::told_in_full`](super::write::Writer::told_in_full).
     pub(super) fn lacks(&self, key: &ObjectKey, version: &str) -> bool {
-        self.lists(&key.group)
-            && !self.stale_groups.contains(&key.group)
-            && self.resolve(key, version).is_none()
+        !self.stale_groups.contains(&key.group) && self.resolve(key, version).is_none()
+    }
+
+    /// Groups whose own API server does not answer.
+    pub(crate) fn stale_groups(&self) -> impl Iterator<Item = &str> {
+        self.stale_groups.iter().map(String::as_str)
+    }
+
+    /// Whether the version of the group is listed, whatever is known of its kinds.
+    pub(super) fn lists_version(&self, group: &str, version: &str) -> bool {
+        let versions = self.versions.get(group);
+        versions.is_some_and(|versions| versions.iter().any(|listed| listed == version))
+    }
+
+    /// The group and the name in paths of each kind.
+    pub(super) fn resources(&self) -> HashSet<(&str, &str)> {
+        let resources = self.kinds.iter();
+        resources
+            .map(|(gvk, kind)| (gvk.group.as_str(), kind.plural.as_str()))
+            .collect()
     }
 
     /// Whether the group is listed, whatever is known of its kinds.
@@ -83,7 +100,7 @@ impl Kinds {
     }
 
     /// Each listable namespaced resource once, in its preferred version.
-    pub(super) fn namespaced_lists(&self) -> Vec<(GroupVersionKind, &Kind)> {
+    pub(crate) fn namespaced_lists(&self) -> Vec<(GroupVersionKind, &Kind)> {
         let mut lists: Vec<_> = self
             .kinds
             .iter()
@@ -103,7 +120,8 @@ impl Kinds {
         lists
     }
 
-    pub(super) fn add(&mut self, list: APIGroupDiscoveryList) {
+    /// Adds what one answer to aggregated discovery tells.
+    pub(crate) fn add(&mut self, list: APIGroupDiscoveryList) {
         for group in list.items {
             let name = group
                 .metadata
@@ -223,28 +241,6 @@ impl Catalog {
         Ok(())
     }
 
-    /// Which of these groups the API server does not serve.
-    ///
-    /// An API server that has just started tells its kinds before it has found all definitions, and then leaves groups
-    /// out that it serves a moment later. Asked for one of them it does not say "not found" but "try again".
-    ///
-    /// # Errors
-    /// The API server did not tell.
-    pub(super) async fn absent(&self, groups: &BTreeSet<String>) -> Result<BTreeSet<String>, CatalogError> {
-        let mut absent = BTreeSet::new();
-        for group in groups {
-            let call = Call::get(format!("/apis/{}", encode_uri_part(group)));
-            match self.access.send(call).await {
-                Ok(_) => {}
-                Err(error) if error.code() == Some(404) => {
-                    absent.insert(group.clone());
-                }
-                Err(error) => return Err(CatalogError::Discover(error.to_string())),
-            }
-        }
-        Ok(absent)
-    }
-
     async fn discover(&self, path: &str) -> Result<APIGroupDiscoveryList, CatalogError> {
         let call = Call::get(path.to_owned()).with_accept(ACCEPT_AGGREGATED);
         let answer = self
@@ -257,5 +253,48 @@ impl Catalog {
                 "it does not offer aggregated discovery, as Kubernetes 1.27 does ({error})"
             ))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_namespace_may_hold_kinds_of_every_version() {
+        let resource = |plural: &str, kind: &str, version: &str, scope: &str, verbs: &[&str]| {
+            json!({"resource": plural, "scope": scope, "verbs": verbs,
+                   "responseKind": {"group": "example.com", "version": version, "kind": kind}})
+        };
+        let list = json!({"items": [{"metadata": {"name": "example.com"}, "versions": [
+            {"version": "v1", "freshness": "Current", "resources": [
+                resource("widgets", "Widget", "v1", "Namespaced", &["list"]),
+                resource("worlds", "World", "v1", "Cluster", &["list"]),
+                resource("wishes", "Wish", "v1", "Namespaced", &["create"]),
+            ]},
+            {"version": "v1alpha1", "freshness": "Current", "resources": [
+                resource("widgets", "Widget", "v1alpha1", "Namespaced", &["list"]),
+                resource("gizmos", "Gizmo", "v1alpha1", "Namespaced", &["list"]),
+            ]},
+        ]}]});
+        let mut kinds = Kinds::default();
+        kinds.add(serde_json::from_value(list).unwrap());
+        let lists = kinds.namespaced_lists();
+        let lists = lists
+            .iter()
+            .map(|(gvk, kind)| (kind.plural.as_str(), gvk.version.as_str()));
+        assert_eq!(
+            lists.collect::<Vec<_>>(),
+            [("gizmos", "v1alpha1"), ("widgets", "v1")]
+        );
     }
 }

@@ -14,7 +14,7 @@ use super::order::Claim;
 
 /// The longest that a single write may take at the server, whatever the claim: slower than this is as good as failed,
 /// and a retry is cheap.
-const SERVER_TIMEOUT_MAX: Duration = Duration::from_secs(10);
+pub(super) const SERVER_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
 /// A healthy API server answers a write in a few milliseconds. With less than this left it would be asked in vain.
 const SERVER_TIMEOUT_MIN: Duration = Duration::from_millis(20);

@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 
 use super::{
     catalog::Kinds,
+    claim::{SERVER_TIMEOUT_MAX, latest_effect},
     decode::{Document, Payload},
     inventory::{Entry, Inventory},
     mark::{self, Owner, Stamp},
@@ -36,7 +37,7 @@ use super::{
 pub(super) enum Action {
     /// Save the inventory.
     Save(Inventory),
-    /// Ask for the kinds that the API server knows, and whether it really lacks these groups.
+    /// Ask for the kinds that the API server knows, and whether it has told all kinds of these groups.
     RefreshKinds(BTreeSet<String>),
     /// One step with one object, which is of this version of its API.
     Step {
@@ -131,6 +132,10 @@ pub(super) struct Sweep {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Owners {
     pub(super) uids: BTreeSet<String>,
+    /// Those that may have been created without ever telling their UID.
+    pub(super) unlearned: BTreeSet<ObjectKey>,
+    /// What those are called that may run processes: what they make is called after them.
+    pub(super) names: BTreeSet<String>,
     /// Whether there are workloads among them, so that it must be possible to list Pods.
     pub(super) have_workloads: bool,
 }
@@ -186,8 +191,8 @@ pub(super) struct Ledger {
     refused_watches: BTreeMap<WatchedKind, String>,
     /// Whether the kinds were told since the newest order.
     refreshed: bool,
-    /// The groups that the API server was found not to serve.
-    absent_groups: BTreeSet<String>,
+    /// The groups of which the API server was found to have told all kinds, if there are any.
+    told_groups: BTreeSet<String>,
     superseded: Option<(ObjectKey, u64)>,
     /// Whether a write waits for a claim.
     unclaimed: bool,
@@ -216,6 +221,8 @@ struct Stopping {
     search: Option<Arc<Payload>>,
     /// Pods and owners of Pods that are still there.
     dependents: Vec<ObjectKey>,
+    /// Since when there are some.
+    dependents_since: Option<Duration>,
     failure: Option<String>,
 }
 
@@ -241,6 +248,8 @@ struct Item {
     owned: bool,
     /// Whether it is looked for without being listed: a stop's search.
     suspected: bool,
+    /// Whether all that is known of it is what a former process listed.
+    inherited: bool,
     /// Whether it may have been created by this MultiCluster at any time. What was refused never was, so there is nothing
     /// to look for when the payload drops it.
     maybe_created: bool,
@@ -327,6 +336,7 @@ impl Item {
             document: None,
             owned: false,
             suspected: false,
+            inherited: false,
             maybe_created: false,
             kept: false,
             uid: None,
@@ -369,11 +379,14 @@ impl Item {
 }
 
 impl Ledger {
-    pub(super) fn new(owner: Owner, inventory: Inventory, rng: StdRng) -> Self {
+    /// A ledger that begins with what was saved last.
+    pub(super) fn new(now: Duration, owner: Owner, inventory: Inventory, rng: StdRng) -> Self {
         let mut items = BTreeMap::new();
         for (place, entry) in inventory.entries.iter().enumerate() {
             let mut item = Item::new(&entry.key, &entry.version, place);
-            (item.owned, item.maybe_created) = (true, true);
+            (item.owned, item.maybe_created, item.inherited) = (true, true, true);
+            // The process that saved it may have ended with a creation of it under way.
+            item.maybe_until = Some(latest_effect(now, SERVER_TIMEOUT_MAX));
             item.kept = entry.kept;
             item.uid.clone_from(&entry.uid);
             items.insert(entry.key.clone(), item);
@@ -397,7 +410,7 @@ impl Ledger {
             refresh_failure: None,
             refused_watches: BTreeMap::new(),
             refreshed: false,
-            absent_groups: BTreeSet::new(),
+            told_groups: BTreeSet::new(),
             superseded: None,
             unclaimed: false,
             searched: false,
@@ -411,7 +424,7 @@ impl Ledger {
     pub(super) fn order(&mut self, now: Duration, numbered: NumberedOrder) {
         self.number = numbered.number;
         (self.superseded, self.unclaimed, self.refreshed) = (None, false, false);
-        self.absent_groups.clear();
+        self.told_groups.clear();
         self.refused_watches.clear();
         self.refresh_due = now;
         if !matches!(
@@ -435,7 +448,8 @@ impl Ledger {
             }
             Order::Stop { payload } => {
                 let mut stopping = Stopping::default();
-                if !std::mem::replace(&mut self.searched, true) {
+                if !self.searched {
+                    self.searched = payload.is_some();
                     stopping.search = payload;
                 }
                 self.mode = Mode::Stopping(stopping);
@@ -456,6 +470,7 @@ impl Ledger {
             return;
         }
         self.kinds = kinds;
+        self.told_groups.clear();
         for item in self.items.values_mut() {
             if item
                 .fault
@@ -629,10 +644,17 @@ impl Ledger {
             return;
         }
         stopping.sweep.objects.insert(key.clone(), item.version.clone());
-        if let (Some(namespace), Some(uid)) = (&key.namespace, &item.uid) {
-            let owners = stopping.sweep.owners.entry(namespace.clone()).or_default();
-            owners.uids.insert(uid.clone());
-            owners.have_workloads |= item.rank.is_workload();
+        let Some(namespace) = key.namespace.as_ref().filter(|_| item.maybe_created) else {
+            return;
+        };
+        let owners = stopping.sweep.owners.entry(namespace.clone()).or_default();
+        owners.have_workloads |= item.rank.is_workload();
+        owners.uids.extend(item.uid.clone());
+        if item.rank.may_own_processes() {
+            owners.names.insert(key.name.clone());
+            if item.uid.is_none() {
+                owners.unlearned.insert(key.clone());
+            }
         }
     }
 
@@ -657,6 +679,12 @@ impl Ledger {
             .collect();
         sequence.sort();
         self.sequence = sequence.into_iter().map(|(_, key)| key).collect();
+    }
+
+    /// How many objects are to be listed in the inventory.
+    fn entries(&self) -> usize {
+        let listed = self.items.values().filter(|item| item.owned && !item.suspected);
+        listed.count()
     }
 
     /// The inventory as it should be saved.

@@ -4,6 +4,7 @@ mod access;
 mod backoff;
 mod catalog;
 mod claim;
+mod completeness;
 mod decode;
 mod inventory;
 mod ledger;
@@ -20,6 +21,7 @@ mod watches;
 mod write;
 
 pub use access::{Access, AccessError};
+pub(crate) use catalog::Kinds;
 pub use catalog::{Catalog, CatalogError};
 pub use decode::{DecodeError, Document, Payload, TEXT_BYTES_MAX};
 pub use inventory::{Entry, Inventory, InventoryStore, OBJECTS_MAX, StoreError};

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     access::{Call, REQUESTS_MAX, RequestError},
-    catalog::Kinds,
+    catalog::{Catalog, Kinds},
     ledger::{Failure, Outcome, Owners, Sweep, Swept},
     mark::{self, Mark, Owner},
     object::ObjectKey,
@@ -39,7 +39,7 @@ struct PageMetadata {
 
 impl Writer {
     /// Lists objects by their metadata, all of them. A collection that does not exist has none.
-    async fn list(&self, path: &str, selector: Option<&str>) -> Result<Vec<Value>, RequestError> {
+    pub(super) async fn list(&self, path: &str, selector: Option<&str>) -> Result<Vec<Value>, RequestError> {
         self.list_until(path, selector, |_| false).await
     }
 
@@ -77,7 +77,11 @@ impl Writer {
     }
 
     /// What a Namespace holds besides what Kubernetes itself puts there.
-    pub(super) async fn list_contents(&self, kinds: &Kinds, namespace: &str) -> Outcome {
+    pub(super) async fn list_contents(&self, catalog: &Catalog, namespace: &str) -> Outcome {
+        let kinds = match self.all_kinds(catalog).await {
+            Ok(kinds) => kinds,
+            Err(failure) => return failed(failure),
+        };
         let lists: Vec<(String, String)> = kinds
             .namespaced_lists()
             .into_iter()
@@ -215,8 +219,8 @@ impl Writer {
     /// The Pods of what was removed, and the ReplicaSets and Jobs through which workloads own them, that still exist.
     async fn dependents(&self, sweep: &Sweep) -> Result<Vec<ObjectKey>, RequestError> {
         let mut left = Vec::new();
-        for (namespace, Owners { uids, have_workloads }) in &sweep.owners {
-            if uids.is_empty() {
+        for (namespace, owners) in &sweep.owners {
+            if owners.uids.is_empty() && owners.unlearned.is_empty() {
                 continue;
             }
             let list = |group: &str, plural: &str| {
@@ -225,10 +229,10 @@ impl Writer {
             };
             // Pods first: what appears between two lists then only makes it wait once more.
             let pods = match list("", "pods").await {
-                Err(error) if error.code() == Some(403) && !have_workloads => continue,
+                Err(error) if error.code() == Some(403) && !owners.have_workloads => continue,
                 pods => pods?,
             };
-            let (replica_sets, jobs) = match have_workloads {
+            let (replica_sets, jobs) = match owners.have_workloads {
                 true => tokio::try_join!(list("apps", "replicasets"), list("batch", "jobs"))?,
                 false => (Vec::new(), Vec::new()),
             };
@@ -239,7 +243,7 @@ impl Writer {
                 name: item["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
             };
             left.extend(
-                still_there(uids, *have_workloads, &pods, &replica_sets, &jobs)
+                still_there(owners, &pods, &replica_sets, &jobs)
                     .into_iter()
                     .map(key),
             );
@@ -248,28 +252,42 @@ impl Writer {
     }
 }
 
-/// Of these objects, those that are owned by one of `uids`, directly or through a ReplicaSet or Job. If there were
-/// workloads, a Pod whose ReplicaSet or Job is gone counts as well: it is about to be collected, and whose it was can no
-/// longer be told.
+/// Of these objects, those that are owned by `owners`, directly or through a ReplicaSet or Job. If there were workloads, a
+/// Pod counts as well whose ReplicaSet or Job is gone and was called like one of ours, or after it as Deployments and
+/// CronJobs call what they make: it is about to be collected, and whose it was can be told by nothing else.
 fn still_there<'a>(
-    uids: &BTreeSet<String>,
-    had_workloads: bool,
+    owners: &Owners,
     pods: &'a [Value],
     replica_sets: &'a [Value],
     jobs: &'a [Value],
 ) -> Vec<(&'static str, &'static str, &'a Value)> {
-    let owned = |item: &Value| owners(item).any(|(_, uid)| uids.contains(uid));
+    let owned = |item: &Value| {
+        references(item).any(|reference| {
+            let is_it =
+                |key: &ObjectKey| key.is(reference.group, reference.kind) && key.name == reference.name;
+            owners.uids.contains(reference.uid) || owners.unlearned.iter().any(is_it)
+        })
+    };
     let between = replica_sets
         .iter()
         .chain(jobs)
         .filter_map(|item| item["metadata"]["uid"].as_str());
     let between: BTreeSet<&str> = between.collect();
     let orphaned = |pod: &Value| {
-        owners(pod).any(|(kind, uid)| ["ReplicaSet", "Job"].contains(&kind) && !between.contains(uid))
+        references(pod).any(|reference| {
+            matches!(
+                (reference.group, reference.kind),
+                ("apps", "ReplicaSet") | ("batch", "Job")
+            ) && !between.contains(reference.uid)
+                && owners.names.iter().any(|name| {
+                    let rest = reference.name.strip_prefix(name.as_str());
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+                })
+        })
     };
     let pods = pods
         .iter()
-        .filter(|pod| owned(pod) || had_workloads && orphaned(pod))
+        .filter(|pod| owned(pod) || owners.have_workloads && orphaned(pod))
         .map(|pod| ("", "Pod", pod));
     let sets = replica_sets
         .iter()
@@ -282,20 +300,36 @@ fn still_there<'a>(
     pods.chain(sets).chain(jobs).collect()
 }
 
-fn owners(item: &Value) -> impl Iterator<Item = (&str, &str)> {
+/// An owner as an object refers to it.
+struct Reference<'a> {
+    group: &'a str,
+    kind: &'a str,
+    name: &'a str,
+    uid: &'a str,
+}
+
+fn references(item: &Value) -> impl Iterator<Item = Reference<'_>> {
     let owners = item["metadata"]["ownerReferences"]
         .as_array()
         .into_iter()
         .flatten();
-    owners.filter_map(|owner| Some((owner["kind"].as_str()?, owner["uid"].as_str()?)))
+    owners.filter_map(|owner| {
+        let api_version = owner["apiVersion"].as_str()?;
+        Some(Reference {
+            group: api_version.split_once('/').map_or("", |(group, _)| group),
+            kind: owner["kind"].as_str()?,
+            name: owner["name"].as_str()?,
+            uid: owner["uid"].as_str()?,
+        })
+    })
 }
 
 fn is_ending(item: &Value) -> bool {
     !item["metadata"]["deletionTimestamp"].is_null()
 }
 
-/// What comes and goes with other objects, or is no object at all, and so is nobody's.
-fn is_by_the_way(group: &str, kind: &str) -> bool {
+/// What comes and goes with other objects, or is no object at all, and so is nobody's; with no kind, a whole group.
+pub(super) fn is_by_the_way(group: &str, kind: &str) -> bool {
     matches!(
         (group, kind),
         ("", "Event" | "Endpoints")
@@ -319,10 +353,13 @@ mod tests {
 
     use super::*;
 
-    fn item(name: &str, owner: Option<(&str, &str)>) -> Value {
+    fn item(name: &str, owner: Option<(&str, &str, &str)>) -> Value {
         let owners: Vec<_> = owner
             .into_iter()
-            .map(|(kind, uid)| json!({"kind": kind, "uid": uid}))
+            .map(|(api_version, kind, uid)| {
+                let name = uid.strip_prefix("uid-").unwrap_or(uid);
+                json!({"apiVersion": api_version, "kind": kind, "name": name, "uid": uid})
+            })
             .collect();
         json!({"metadata": {"name": name, "uid": format!("uid-{name}"), "ownerReferences": owners}})
     }
@@ -334,30 +371,87 @@ mod tests {
             .collect()
     }
 
+    fn owners_of(uids: &[&str], names: &[&str]) -> Owners {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        Owners {
+            uids: texts(uids),
+            names: texts(names),
+            have_workloads: true,
+            ..Owners::default()
+        }
+    }
+
     #[test]
     fn pods_count_by_their_owners() {
-        let uids = BTreeSet::from(["deployment".to_owned(), "set".to_owned()]);
+        let owners = owners_of(&["deployment", "set"], &["web"]);
         let pods = [
-            item("direct", Some(("StatefulSet", "set"))),
-            item("of-ours", Some(("ReplicaSet", "uid-ours"))),
-            item("of-another", Some(("ReplicaSet", "uid-another"))),
-            item("orphaned", Some(("ReplicaSet", "uid-collected"))),
+            item("direct", Some(("apps/v1", "StatefulSet", "set"))),
+            item("of-ours", Some(("apps/v1", "ReplicaSet", "uid-web-1"))),
+            item("of-another", Some(("apps/v1", "ReplicaSet", "uid-web-2"))),
+            item("orphaned", Some(("apps/v1", "ReplicaSet", "uid-web-3"))),
             item("alone", None),
-            item("of-another-set", Some(("StatefulSet", "another"))),
+            item("of-another-set", Some(("apps/v1", "StatefulSet", "another"))),
         ];
         let replica_sets = [
-            item("ours", Some(("Deployment", "deployment"))),
-            item("another", Some(("Deployment", "x"))),
+            item("web-1", Some(("apps/v1", "Deployment", "deployment"))),
+            item("web-2", Some(("apps/v1", "Deployment", "x"))),
         ];
         // While the ReplicaSet is there, it stands for its Pods.
         assert_eq!(
-            names(still_there(&uids, true, &pods, &replica_sets, &[])),
-            ["Pod \"direct\"", "Pod \"orphaned\"", "ReplicaSet \"ours\""]
+            names(still_there(&owners, &pods, &replica_sets, &[])),
+            ["Pod \"direct\"", "Pod \"orphaned\"", "ReplicaSet \"web-1\""]
         );
+        let owners = Owners {
+            have_workloads: false,
+            ..owners
+        };
         assert_eq!(
-            names(still_there(&uids, false, &pods[..1], &[], &[])),
+            names(still_there(&owners, &pods[..1], &[], &[])),
             ["Pod \"direct\""]
         );
-        assert!(still_there(&uids, false, &pods[1..], &[], &[]).is_empty());
+        assert!(still_there(&owners, &pods[1..], &[], &[]).is_empty());
+    }
+
+    #[test]
+    fn a_pod_without_its_owner_counts_only_if_that_was_called_after_one_of_ours() {
+        let owners = owners_of(&["deployment"], &["web", "nightly"]);
+        let pods = [
+            item("web", Some(("apps/v1", "ReplicaSet", "uid-web-1"))),
+            item("itself", Some(("batch/v1", "Job", "uid-nightly"))),
+            item("nightly", Some(("batch/v1", "Job", "uid-nightly-29"))),
+            // On a node that is dead, of a Deployment that somebody else deleted.
+            item("stuck", Some(("apps/v1", "ReplicaSet", "uid-shop-1"))),
+            item("like", Some(("apps/v1", "ReplicaSet", "uid-webshop"))),
+            // The kind says little without its group.
+            item("volcano", Some(("batch.volcano.sh/v1alpha1", "Job", "uid-web-1"))),
+        ];
+        assert_eq!(
+            names(still_there(&owners, &pods, &[], &[])),
+            ["Pod \"web\"", "Pod \"itself\"", "Pod \"nightly\""]
+        );
+    }
+
+    #[test]
+    fn what_never_told_its_uid_is_known_by_its_kind_and_name() {
+        let unlearned = ObjectKey {
+            group: "apps".to_owned(),
+            kind: "Deployment".to_owned(),
+            namespace: Some("shop".to_owned()),
+            name: "web".to_owned(),
+        };
+        let owners = Owners {
+            unlearned: BTreeSet::from([unlearned]),
+            have_workloads: true,
+            ..Owners::default()
+        };
+        let replica_sets = [
+            item("web-1", Some(("apps/v1", "Deployment", "uid-web"))),
+            item("other-1", Some(("apps/v1", "Deployment", "uid-other"))),
+            item("odd-1", Some(("example.com/v1", "Deployment", "uid-web"))),
+        ];
+        assert_eq!(
+            names(still_there(&owners, &[], &replica_sets, &[])),
+            ["ReplicaSet \"web-1\""]
+        );
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     access::{Access, REQUESTS_MAX},
-    catalog::{Catalog, CatalogError, Kinds},
+    catalog::{Catalog, Kinds},
     claim::Guard,
     inventory::{Inventory, InventoryStore, StoreError},
     ledger::{Action, Ledger, Outcome, Step, Swept},
@@ -64,7 +64,7 @@ enum Done {
         inventory: Inventory,
         result: Result<(), StoreError>,
     },
-    Refreshed(Result<(Arc<Kinds>, BTreeSet<String>), CatalogError>),
+    Refreshed(Result<(Arc<Kinds>, BTreeSet<String>), String>),
     Swept(Swept),
 }
 
@@ -74,6 +74,7 @@ impl<S: InventoryStore> Runner<S> {
     pub async fn run(mut self, cancel: CancellationToken) {
         let store = Arc::new(self.store);
         let mut ledger = Ledger::new(
+            boottime(),
             self.owner.clone(),
             self.inventory,
             StdRng::from_rng(&mut rand::rng()),
@@ -106,13 +107,14 @@ impl<S: InventoryStore> Runner<S> {
                         .boxed()
                     }
                     Action::RefreshKinds(doubted) => {
-                        let catalog = self.catalog.clone();
+                        let (writer, catalog) = (writer.clone(), self.catalog.clone());
                         async move {
-                            let refresh = async {
-                                catalog.refresh().await?;
-                                Ok((catalog.kinds(), catalog.absent(&doubted).await?))
-                            };
-                            Done::Refreshed(refresh.await)
+                            if let Err(error) = catalog.refresh().await {
+                                return Done::Refreshed(Err(error.to_string()));
+                            }
+                            let kinds = catalog.kinds();
+                            let told = writer.told_in_full(&kinds, &doubted).await;
+                            Done::Refreshed(told.map(|told| (kinds, told)).map_err(|error| error.to_string()))
                         }
                         .boxed()
                     }
@@ -124,9 +126,9 @@ impl<S: InventoryStore> Runner<S> {
                     Action::Step { key, version, step } => {
                         tracing::debug!(multicluster = %self.owner, object = %key, ?step);
                         let body = ledger.body(&key);
-                        let (writer, kinds, guard) = (writer.clone(), self.catalog.kinds(), guard.clone());
+                        let (writer, catalog, guard) = (writer.clone(), self.catalog.clone(), guard.clone());
                         async move {
-                            let outcome = writer.step(&kinds, &key, &version, &step, body, guard).await;
+                            let outcome = writer.step(&catalog, &key, &version, &step, body, guard).await;
                             Done::Step { key, step, outcome }
                         }
                         .boxed()
@@ -168,9 +170,7 @@ impl<S: InventoryStore> Runner<S> {
                     match done {
                         Done::Step { key, step, outcome } => ledger.stepped(now, &key, &step, outcome),
                         Done::Saved { inventory, result } => ledger.saved(now, inventory, result),
-                        Done::Refreshed(result) => {
-                            ledger.refreshed(now, result.map_err(|error| error.to_string()));
-                        }
+                        Done::Refreshed(result) => ledger.refreshed(now, result),
                         Done::Swept(swept) => ledger.swept(now, swept),
                     }
                 }

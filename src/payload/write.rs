@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     access::{Access, Call, RequestError, encode_uri_part},
-    catalog::{Kind, Kinds},
+    catalog::{Catalog, Kind},
     claim::Guard,
     ledger::{Failure, Outcome, Step},
     managers::{self, FIELD_MANAGER},
@@ -38,13 +38,14 @@ impl Writer {
     /// Carries out one step. `body` is the object to write, for steps that write it whole.
     pub(super) async fn step(
         &self,
-        kinds: &Kinds,
+        catalog: &Catalog,
         key: &ObjectKey,
         version: &str,
         step: &Step,
         body: Option<Map<String, Value>>,
         guard: Option<Guard>,
     ) -> Outcome {
+        let kinds = catalog.kinds();
         let Some(kind) = kinds.get(key, version) else {
             return failed(Failure::Missing(format!(
                 "the API server knows no {} any more",
@@ -72,7 +73,7 @@ impl Writer {
                 },
                 ..,
             ) => self.delete(&place, uid, resource_version, *foreground).await,
-            (Step::ListContents, ..) => self.list_contents(kinds, &key.name).await,
+            (Step::ListContents, ..) => self.list_contents(catalog, &key.name).await,
             (Step::ListCustomResources, ..) => self.list_custom_resources(&place).await,
             // The order has changed since the step was planned.
             (Step::Create | Step::Apply { .. } | Step::Upgrade { .. }, ..) => failed(Failure::Unclaimed),

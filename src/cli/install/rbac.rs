@@ -55,6 +55,10 @@ fn controller() -> ClusterRole {
             &["get", "patch", "update"],
         ),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
+        // A stop must see that the Pods of what it removed have ended, whatever kinds payloads may contain.
+        rule("", &["pods"], &["list"]),
+        rule("apps", &["replicasets"], &["list"]),
+        rule("batch", &["jobs"], &["list"]),
     ];
     role(CONTROLLER_ROLE, "What the controller needs for itself.", rules)
 }
@@ -136,6 +140,7 @@ fn namespaces() -> ClusterRole {
                 ],
                 list,
             ),
+            rule("apiregistration.k8s.io", &["apiservices"], list),
             rule("apps", &["controllerrevisions"], list),
             rule("coordination.k8s.io", &["leases"], list),
             rule("discovery.k8s.io", &["endpointslices"], list),

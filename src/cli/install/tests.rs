@@ -93,6 +93,16 @@ fn two_controllers_of_one_cluster_never_run() {
     assert_eq!(deployment["spec"]["strategy"], json!({"type": "Recreate"}));
 }
 
+/// However little payloads may contain, a stop lists these once a workload was there.
+#[test]
+fn the_controller_may_see_pods_end_without_any_right_of_payloads() {
+    let role = object(&defaults(), "ClusterRole", "flagship-controller");
+    for (group, resource) in [("", "pods"), ("apps", "replicasets"), ("batch", "jobs")] {
+        let rule = json!({"apiGroups": [group], "resources": [resource], "verbs": ["list"]});
+        assert!(role["rules"].as_array().unwrap().contains(&rule), "{rule}");
+    }
+}
+
 #[test]
 fn nothing_is_granted_by_wildcard() {
     let list: Value = serde_json::from_str(&text(&defaults(), Format::Json).unwrap()).unwrap();

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
-use kube::api::{Api, DynamicObject, ListParams};
-use kube::discovery::{Discovery, Scope, verbs};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 
 use super::super::install::is_ours;
 use super::{Error, request};
+use crate::payload::Kinds;
 
 /// One object in the Namespace.
 struct Seen {
@@ -19,15 +19,18 @@ struct Seen {
 
 /// Names what is in `namespace` and neither ours nor put there by Kubernetes itself.
 pub(super) async fn objects(client: &Client, namespace: &str) -> Result<BTreeSet<String>, Error> {
-    let discovery = Discovery::new(client.clone())
-        .run_aggregated()
+    let discovery = async || -> kube::Result<Kinds> {
+        let mut kinds = Kinds::default();
+        kinds.add(client.list_core_api_versions_aggregated().await?);
+        kinds.add(client.list_api_groups_aggregated().await?);
+        Ok(kinds)
+    };
+    let kinds = discovery()
         .await
         .map_err(|source| request("ask the API server for its kinds", source))?;
     let mut seen = Vec::new();
-    for (resource, capabilities) in discovery.groups().flat_map(|group| group.recommended_resources()) {
-        if capabilities.scope != Scope::Namespaced || !capabilities.supports_operation(verbs::LIST) {
-            continue;
-        }
+    for (kind, found) in kinds.namespaced_lists() {
+        let resource = ApiResource::from_gvk_with_plural(&kind, &found.plural);
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
         let listed = api
             .list_metadata(&ListParams::default())
@@ -39,7 +42,15 @@ pub(super) async fn objects(client: &Client, namespace: &str) -> Result<BTreeSet
             metadata: object.metadata,
         }));
     }
-    Ok(foreign(&seen))
+    let mut foreign = foreign(&seen);
+    foreign.extend(untold(&kinds));
+    Ok(foreign)
+}
+
+/// What cannot be listed, since the API server behind its group does not answer. Metrics are no objects.
+fn untold(kinds: &Kinds) -> impl Iterator<Item = String> {
+    let groups = kinds.stale_groups().filter(|group| *group != "metrics.k8s.io");
+    groups.map(|group| format!("perhaps objects of {group}, whose API server does not answer"))
 }
 
 fn foreign(seen: &[Seen]) -> BTreeSet<String> {
@@ -121,6 +132,22 @@ mod tests {
             seen("metrics.k8s.io", "PodMetrics", json!({"name": "flagship-1-x"})),
         ];
         assert_eq!(foreign(&all), BTreeSet::new());
+    }
+
+    #[test]
+    fn what_an_api_server_that_does_not_answer_may_hold_is() {
+        let group = |name: &str, freshness: &str| json!({"metadata": {"name": name}, "versions": [{"version": "v1", "freshness": freshness}]});
+        let list = json!({"items": [
+            group("apps", "Current"),
+            group("example.com", "Stale"),
+            group("metrics.k8s.io", "Stale"),
+        ]});
+        let mut kinds = Kinds::default();
+        kinds.add(serde_json::from_value(list).unwrap());
+        assert_eq!(
+            untold(&kinds).collect::<Vec<_>>(),
+            ["perhaps objects of example.com, whose API server does not answer"]
+        );
     }
 
     #[test]

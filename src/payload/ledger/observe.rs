@@ -60,6 +60,8 @@ impl Ledger {
             return;
         };
         item.busy = false;
+        // What a Namespace or definition held is known for one deletion only: it may be filled before the next.
+        item.empty = false;
         // A look between two conflicts is no sign that they are over.
         if !matches!(outcome, Outcome::Changed | Outcome::Exists) && !matches!(step, Step::Look) {
             item.conflicts = 0;
@@ -76,18 +78,21 @@ impl Ledger {
                 self.observe(now, key, &object, written);
             }
             Outcome::Gone => self.vanished(now, key),
-            Outcome::Exists => item.seen = Seen::Unsure,
-            Outcome::Changed => {
+            Outcome::Exists | Outcome::Changed => {
                 item.seen = Seen::Unsure;
                 item.conflicts += 1;
                 if item.conflicts > 1 {
                     item.due = now + CONFLICT.delay(item.conflicts - 1, &mut self.rng);
                 }
                 if item.conflicts > CONFLICTS_AT_ONCE {
+                    let what = match outcome {
+                        Outcome::Exists => "that it existed already, and then that it did not",
+                        _ => "that it had changed meanwhile",
+                    };
                     item.fault = Some(Fault {
                         state: ObjectState::Unavailable,
                         message: format!(
-                            "it cannot be written: {} times in a row the API server said that it had changed meanwhile; \
+                            "it cannot be written: {} times in a row the API server said {what}; \
                              see who writes it so often, or which admission webhook answers 409",
                             item.conflicts
                         ),
@@ -199,7 +204,7 @@ impl Ledger {
         }
     }
 
-    /// The API server told its kinds, and which of the groups asked for it does not serve; or not.
+    /// The API server told its kinds, and of which of the groups asked for it has told all; or not.
     pub(in crate::payload) fn refreshed(
         &mut self,
         now: Duration,
@@ -209,11 +214,11 @@ impl Ledger {
         self.refresh_attempts += 1;
         self.refresh_due = now + REFRESH.delay(self.refresh_attempts, &mut self.rng);
         match result {
-            Ok((kinds, absent_groups)) => {
+            Ok((kinds, told_groups)) => {
                 self.refreshed = true;
-                self.absent_groups = absent_groups;
                 self.refresh_failure = None;
                 self.kinds(now, kinds);
+                self.told_groups = told_groups;
             }
             Err(message) => {
                 let attempts = self.refresh_failure.as_ref().map_or(0, |(_, attempts)| *attempts) + 1;
@@ -233,9 +238,13 @@ impl Ledger {
         stopping.failure = None;
         match swept {
             Swept::Clean => stopping.state = SweepState::Clean,
-            Swept::Dependents(dependents) => stopping.dependents = dependents,
+            Swept::Dependents(dependents) => {
+                stopping.dependents = dependents;
+                stopping.dependents_since.get_or_insert(now);
+            }
             Swept::Failed(failure) => stopping.failure = Some(failure.to_string()),
             Swept::Objects(keys) => {
+                stopping.dependents_since = None;
                 for key in keys {
                     let version = stopping.sweep.objects.get(&key).cloned().unwrap_or_default();
                     let item = self
@@ -258,7 +267,16 @@ impl Ledger {
         };
         let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
         let (uid, resource_version) = (text("uid"), text("resourceVersion"));
+        if std::mem::take(&mut item.inherited) && item.uid.as_ref() == Some(&uid) {
+            // It is still the one that was listed, so the former process had no reason to create it again.
+            item.maybe_until = None;
+        }
         if written {
+            // Whatever became of our marks on the way.
+            if item.uid.as_ref() != Some(&uid) {
+                item.uid = Some(uid.clone());
+                self.save_due.get_or_insert(now + SAVE_DELAY);
+            }
             if let Mode::Running { payload, .. } = &self.mode
                 && let Some(document) = item.document.and_then(|index| payload.documents().get(index))
             {
@@ -274,12 +292,18 @@ impl Ledger {
         {
             return;
         }
+        item.empty &= item
+            .live()
+            .is_some_and(|live| live.uid == uid && live.resource_version == resource_version);
         let running = matches!(self.mode, Mode::Running { .. });
         let stamp = match mark::read(&self.owner, object) {
             Mark::Ours(stamp) => stamp,
-            // We created it, and somebody has taken our mark away: that is drift like any other.
-            Mark::None if running && item.uid.as_ref() == Some(&uid) => Stamp::default(),
+            // We created it, and somebody has taken our mark away: that is drift like any other, and no reason to let it
+            // run on after a stop.
+            Mark::None if item.uid.as_ref() == Some(&uid) => Stamp::default(),
             foreign => {
+                // From here on it is looked at rather than created.
+                item.conflicts = 0;
                 item.seen = Seen::Foreign(match foreign {
                     Mark::Others(owner) => Some(owner),
                     _ => None,
@@ -334,6 +358,17 @@ impl Ledger {
             needs_upgrade: managers::need_upgrade(object),
             serves,
         });
+        if written && running && item.document.is_some() && !item.right {
+            let attempts = item.fault.as_ref().map_or(0, |fault| fault.attempts) + 1;
+            item.due = now + CONTESTED.delay(attempts, &mut self.rng);
+            item.fault = Some(Fault {
+                state: ObjectState::Contested,
+                message: "the API server takes it without the labels and annotations that Flagship marks it with: see \
+                          which mutating admission webhook removes them"
+                    .to_owned(),
+                attempts,
+            });
+        }
         if !running {
             self.expect_gone(key);
         } else if drifted {
@@ -362,13 +397,12 @@ impl Ledger {
             return;
         };
         let was_right = item.right;
+        item.inherited = false;
         (item.seen, item.right, item.expected, item.awaited) = (Seen::Absent, false, None, None);
         item.due = now;
         // What needs it waits for it again.
         item.settled &= !key.is_shareable();
-        if item.uid.take().is_some() {
-            self.save_due.get_or_insert(now + SAVE_DELAY);
-        }
+        // Its UID is kept until it is created again: a stop awaits the Pods that it may have left.
         if was_right {
             self.note_drift(now, key);
         }

@@ -47,7 +47,8 @@ impl Ledger {
                 if self.superseded.is_none() {
                     let in_place = self.plan_writes(now, &mut slots, claimed, &mut plan);
                     self.conclude_removals(now, |item| item.document.is_none());
-                    if in_place {
+                    // Without room in the inventory the rest will not be in place before they have gone.
+                    if in_place || self.entries() > OBJECTS_MAX {
                         self.plan_removals(now, &mut slots, &mut plan, |item| item.document.is_none());
                     }
                 }
@@ -159,11 +160,10 @@ impl Ledger {
             .items
             .iter()
             .filter(|(_, item)| item.document.is_none() && !item.is_removed());
-        let unlisted = to_go
-            .map(|(key, _)| &key.group)
-            .filter(|group| !self.kinds.lists(group));
-        plan.actions
-            .push(Action::RefreshKinds(unlisted.cloned().collect()));
+        let doubted = to_go
+            .filter(|(key, item)| !self.kinds.is_empty() && self.kinds.lacks(key, &item.version))
+            .map(|(key, _)| key.group.clone());
+        plan.actions.push(Action::RefreshKinds(doubted.collect()));
     }
 
     /// Draws the conclusions from what was seen of the objects that are to go: which are gone, which are not ours (any
@@ -175,14 +175,12 @@ impl Ledger {
                 continue;
             }
             item.maybe_until = item.maybe_until.filter(|until| {
-                if now >= *until {
+                if now >= *until && !matches!(item.seen, Seen::Ours(_)) {
                     item.seen = Seen::Unsure;
                 }
                 now < *until
             });
-            let is_unknown = self.kinds.lacks(key, &item.version)
-                || self.absent_groups.contains(&key.group) && !self.kinds.lists(&key.group);
-            if self.refreshed && is_unknown {
+            if self.told_groups.contains(&key.group) && self.kinds.lacks(key, &item.version) {
                 // With its kind, every object of it is gone.
                 (item.seen, item.maybe_until) = (Seen::Absent, None);
             }
@@ -195,6 +193,12 @@ impl Ledger {
                 Seen::Absent => item.owned = false,
                 Seen::Foreign(_) => {
                     item.owned = false;
+                    if let (Mode::Stopping(stopping), Some(namespace)) = (&mut self.mode, &key.namespace)
+                        && let Some(owners) = stopping.sweep.owners.get_mut(namespace)
+                    {
+                        // What is owned under this name now is not ours.
+                        owners.unlearned.remove(key);
+                    }
                     if !item.suspected {
                         let message = "left alone: it bears our mark no more".to_owned();
                         item.fault = Some(Fault {

@@ -20,12 +20,21 @@ impl Ledger {
     pub(in crate::payload) fn status(&self, now: Duration) -> Status {
         let mut objects = self.object_statuses(now);
         if let Mode::Stopping(stopping) = &self.mode {
+            let is_stuck = stopping
+                .dependents_since
+                .is_some_and(|since| now.saturating_sub(since) >= STUCK_AFTER);
             objects.extend(stopping.dependents.iter().map(|key| ObjectStatus {
                 key: key.clone(),
                 version: String::new(),
                 document: None,
-                state: ObjectState::Deleting,
-                message: "it belongs to a workload that was deleted, and has not ended yet".to_owned(),
+                state: if is_stuck {
+                    ObjectState::Stuck
+                } else {
+                    ObjectState::Deleting
+                },
+                message: "it belongs, by its owner, to a workload that was deleted, and has not ended yet; see its \
+                          grace period, its finalizers and its node"
+                    .to_owned(),
             }));
         }
         Status {
@@ -55,11 +64,7 @@ impl Ledger {
                 if let Some((object, term)) = self.superseded.clone() {
                     return Phase::Superseded { object, term };
                 }
-                let listed = self
-                    .items
-                    .values()
-                    .filter(|item| item.owned && !item.suspected)
-                    .count();
+                let listed = self.entries();
                 if listed > OBJECTS_MAX {
                     return Phase::TooLarge { objects: listed };
                 }

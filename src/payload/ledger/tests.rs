@@ -83,11 +83,12 @@ impl Desk {
             namespace: "shop".to_owned(),
             name: "newyork".to_owned(),
         };
-        let mut ledger = Ledger::new(owner, inventory, StdRng::seed_from_u64(1));
-        ledger.kinds(Duration::ZERO, kinds());
+        let now = Duration::from_secs(100);
+        let mut ledger = Ledger::new(now, owner, inventory, StdRng::seed_from_u64(1));
+        ledger.kinds(now, kinds());
         Self {
             ledger,
-            now: Duration::from_secs(100),
+            now,
             number: 0,
             under_way: BTreeMap::new(),
             revision: 10,
@@ -852,6 +853,7 @@ fn what_is_not_ours_any_more_is_left_alone() {
     let inventory = desk.ledger.saved.clone();
     let mut unmarked = desk.object("ConfigMap a");
     unmarked["metadata"]["annotations"] = json!({});
+    unmarked["metadata"]["uid"] = "another".into();
     let mut desk = Desk::new(inventory);
     desk.stop();
     assert_eq!(desk.plan(), ["Look ConfigMap a"]);
@@ -1139,7 +1141,7 @@ fn objects_of_a_kind_that_is_no_more_are_gone() {
     });
     desk.stop();
     // What was known before the stop may be out of date.
-    let ask = "RefreshKinds {\"example.com\"}";
+    let ask = "RefreshKinds {\"apps\", \"example.com\"}";
     assert_eq!(desk.plan(), [ask]);
     for attempt in 1..=3 {
         desk.ledger.refreshed(desk.now, Err("no answer".to_owned()));
@@ -1153,14 +1155,21 @@ fn objects_of_a_kind_that_is_no_more_are_gone() {
         desk.wait(Duration::from_secs(2));
         assert_eq!(desk.plan(), [ask]);
     }
-    // An API server that has just started may not list the group yet.
+    // An API server that has just started may not tell the group yet, nor all of another's kinds.
     desk.ledger.refreshed(desk.now, Ok((kinds(), BTreeSet::new())));
     desk.wait(Duration::from_secs(9));
     assert_eq!(desk.plan(), [ask]);
-    assert_eq!(desk.state("Widget w"), ObjectState::Deleting);
-    let absent = BTreeSet::from(["example.com".to_owned()]);
-    desk.ledger.refreshed(desk.now, Ok((kinds(), absent)));
-    assert_eq!(desk.plan(), ["Sweep [Gizmo w, Widget w]"]);
+    assert_eq!(
+        (desk.state("Widget w"), desk.state("Gizmo w")),
+        (ObjectState::Deleting, ObjectState::Deleting)
+    );
+    let told = |groups: &[&str]| groups.iter().map(|group| (*group).to_owned()).collect();
+    desk.ledger.refreshed(desk.now, Ok((kinds(), told(&["apps"]))));
+    desk.wait(Duration::from_secs(9));
+    assert!(desk.plan().contains(&"RefreshKinds {\"example.com\"}".to_owned()));
+    desk.ledger
+        .refreshed(desk.now, Ok((kinds(), told(&["apps", "example.com"]))));
+    assert!(desk.plan().contains(&"Sweep [Gizmo w, Widget w]".to_owned()));
 }
 
 #[test]
@@ -1336,4 +1345,259 @@ fn a_payload_that_would_outgrow_the_inventory_is_not_begun() {
             objects: OBJECTS_MAX + 1
         }
     );
+}
+
+#[test]
+fn a_namespace_is_listed_anew_before_each_attempt_to_delete_it() {
+    let mut desk = Desk::running(&manifest("Namespace", "ns"));
+    let mut changed = desk.object("Namespace ns");
+    desk.stop();
+    assert_eq!(desk.plan(), ["ListContents Namespace ns"]);
+    desk.succeed("Namespace ns");
+    assert_eq!(desk.plan(), ["Delete u-ns@11 Namespace ns"]);
+    desk.answer(
+        "Namespace ns",
+        failure(Failure::Forbidden("User x cannot delete resource".to_owned())),
+    );
+    desk.wait(Duration::from_secs(7));
+    assert_eq!(desk.plan(), ["ListContents Namespace ns"]);
+    desk.succeed("Namespace ns");
+    // Somebody labels it meanwhile, and perhaps fills it.
+    desk.plan();
+    desk.answer("Namespace ns", Outcome::Changed);
+    assert_eq!(desk.plan(), ["Look Namespace ns"]);
+    desk.answer("Namespace ns", Outcome::Object(changed.clone()));
+    assert_eq!(desk.plan(), ["ListContents Namespace ns"]);
+    desk.succeed("Namespace ns");
+    changed["metadata"]["resourceVersion"] = "20".into();
+    desk.watched("Namespace ns", &changed);
+    assert_eq!(desk.plan(), ["ListContents Namespace ns"]);
+}
+
+#[test]
+fn what_lost_its_mark_is_ours_by_its_uid_and_goes_with_the_rest() {
+    let mut before = Desk::running(&["a", "b"].map(|name| manifest("ConfigMap", name)).concat());
+    let inventory = before.ledger.saved.clone();
+    let (mut unmarked, mut others) = (before.object("ConfigMap a"), before.object("ConfigMap b"));
+    unmarked["metadata"]["labels"] = json!({});
+    others["metadata"]["annotations"]["flagship.dev/multicluster"] = "shop/sheffield".into();
+    let mut desk = Desk::new(inventory);
+    desk.stop();
+    assert_eq!(desk.plan(), ["Look ConfigMap b", "Look ConfigMap a"]);
+    desk.answer("ConfigMap a", Outcome::Object(unmarked));
+    // Another MultiCluster has taken it over.
+    desk.answer("ConfigMap b", Outcome::Object(others));
+    assert_eq!(desk.plan(), ["Delete u-a@13 ConfigMap a"]);
+    assert_eq!(desk.state("ConfigMap b"), ObjectState::Released);
+}
+
+#[test]
+fn an_object_that_is_created_without_our_marks_is_ours_all_the_same() {
+    let mut desk = Desk::new(Inventory::default());
+    desk.run(1, &manifest("ConfigMap", "a"));
+    desk.plan();
+    desk.plan();
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        let mut stripped = desk.object("ConfigMap a");
+        stripped["metadata"]["labels"] = json!({});
+        stripped["metadata"]["annotations"] = json!({});
+        desk.answer("ConfigMap a", Outcome::Object(stripped));
+        assert_eq!(desk.state("ConfigMap a"), ObjectState::Contested);
+        let answered_at = desk.now;
+        loop {
+            desk.plan();
+            if !desk.under_way.is_empty() {
+                break;
+            }
+            let plan = desk.ledger.plan(desk.now, 8, true);
+            desk.now = plan.again_at.expect("it is written again");
+        }
+        waits.push((desk.now - answered_at).as_millis());
+    }
+    assert!(waits[0] >= 250 && waits[5] >= 8_000, "{waits:?}");
+    let message = &desk.status().objects[0].message;
+    assert!(message.contains("webhook"), "{message}");
+    // So it goes with the rest.
+    let mut stripped = desk.object("ConfigMap a");
+    stripped["metadata"]["labels"] = json!({});
+    desk.stop();
+    desk.answer("ConfigMap a", Outcome::Object(stripped));
+    assert_eq!(desk.plan()[0], "Delete u-a@17 ConfigMap a");
+}
+
+#[test]
+fn a_creation_that_finds_what_cannot_be_found_is_repeated_ever_later() {
+    let mut desk = Desk::new(Inventory::default());
+    desk.run(1, &manifest("ConfigMap", "a"));
+    desk.plan();
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        assert_eq!(desk.plan(), ["Create ConfigMap a"]);
+        desk.answer("ConfigMap a", Outcome::Exists);
+        let time = desk.ledger.plan(desk.now, 0, true).again_at.unwrap_or(desk.now);
+        waits.push((time - desk.now).as_millis());
+        desk.now = time;
+        assert_eq!(desk.plan(), ["Look ConfigMap a"]);
+        desk.answer("ConfigMap a", Outcome::Gone);
+    }
+    assert!(waits[0] == 0 && waits[1] >= 20 && waits[7] >= 1_000, "{waits:?}");
+    assert_eq!(desk.state("ConfigMap a"), ObjectState::Unavailable);
+}
+
+#[test]
+fn the_pods_of_a_workload_that_somebody_deleted_before_a_stop_are_awaited() {
+    let mut desk = Desk::running(&manifest("Deployment", "web"));
+    let object = desk.object("Deployment web");
+    let (key, _) = desk.key("Deployment web");
+    desk.ledger.unwatched(desk.now, &key, &object);
+    desk.plan();
+    desk.answer("Deployment web", Outcome::Gone);
+    let inventory = desk.ledger.inventory();
+    desk.stop();
+    let uids = |desk: &mut Desk| {
+        let plan = desk.ledger.plan(desk.now, 8, true);
+        plan.actions.into_iter().find_map(|action| match action {
+            Action::Sweep(sweep) => Some(sweep.owners["shop"].uids.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(uids(&mut desk), Some(BTreeSet::from(["u-web".to_owned()])));
+    // What it made is called after it.
+    let sweep = |desk: &Desk| match &desk.ledger.mode {
+        Mode::Stopping(stopping) => stopping.sweep.owners["shop"].clone(),
+        mode => panic!("{mode:?}"),
+    };
+    assert_eq!(
+        sweep(&desk),
+        Owners {
+            uids: BTreeSet::from(["u-web".to_owned()]),
+            unlearned: BTreeSet::new(),
+            names: BTreeSet::from(["web".to_owned()]),
+            have_workloads: true
+        }
+    );
+    // Without a UID it is awaited by its name, unless that turns out to be another's.
+    let mut unlearned = inventory.clone();
+    unlearned.entries[0].uid = None;
+    let mut other = Desk::new(unlearned);
+    other.stop();
+    assert_eq!(sweep(&other).unlearned, BTreeSet::from([key.clone()]));
+    other.plan();
+    let theirs = json!({"metadata": {"uid": "x", "resourceVersion": "3"}});
+    other.answer("Deployment web", Outcome::Object(theirs));
+    other.plan();
+    assert_eq!(sweep(&other).unlearned, BTreeSet::new());
+    // A restart remembers it as well.
+    let mut desk = Desk::new(inventory);
+    desk.stop();
+    assert_eq!(desk.plan(), ["Look Deployment web"]);
+    desk.answer("Deployment web", Outcome::Gone);
+    desk.wait(Duration::from_secs(20));
+    assert_eq!(desk.plan(), ["Look Deployment web"]);
+    desk.answer("Deployment web", Outcome::Gone);
+    assert_eq!(uids(&mut desk), Some(BTreeSet::from(["u-web".to_owned()])));
+}
+
+#[test]
+fn a_stop_after_a_restart_waits_out_what_the_former_process_may_have_sent() {
+    let mut before = Desk::running(&["a", "b"].map(|name| manifest("ConfigMap", name)).concat());
+    let (key, _) = before.key("ConfigMap a");
+    let right = before.object("ConfigMap b");
+    let last = before.object("ConfigMap a");
+    before.ledger.unwatched(before.now, &key, &last);
+    before.plan();
+    before.answer("ConfigMap a", Outcome::Gone);
+    assert_eq!(before.plan(), ["Create ConfigMap a"]);
+    let mut desk = Desk::new(before.ledger.inventory());
+    desk.stop();
+    assert_eq!(desk.plan(), ["Look ConfigMap b", "Look ConfigMap a"]);
+    desk.answer("ConfigMap a", Outcome::Gone);
+    // What is there as it was listed was created, and not once more.
+    desk.answer("ConfigMap b", Outcome::Object(right));
+    assert_eq!(desk.plan(), ["Delete u-b@13 ConfigMap b"]);
+    desk.succeed("ConfigMap b");
+    assert_eq!(desk.plan(), NOTHING);
+    desk.wait(Duration::from_secs(1));
+    assert_eq!(desk.plan(), ["Save [ConfigMap a]"]);
+    assert_eq!(desk.status().phase, Phase::Stopping);
+    desk.now = desk
+        .ledger
+        .plan(desk.now, 8, true)
+        .again_at
+        .expect("it looks again");
+    assert_eq!(desk.now, Duration::from_millis(112_500));
+    assert_eq!(desk.plan(), ["Look ConfigMap a"]);
+    desk.answer("ConfigMap a", Outcome::Object(last));
+    assert_eq!(desk.plan(), ["Delete u-a@14 ConfigMap a"]);
+    desk.succeed("ConfigMap a");
+    assert_eq!(desk.plan(), ["Sweep [ConfigMap a, ConfigMap b]"]);
+}
+
+#[test]
+fn a_stop_with_a_payload_that_cannot_be_read_leaves_the_search_to_the_next() {
+    let mut desk = Desk::new(Inventory::default());
+    desk.stop();
+    assert_eq!(desk.plan(), NOTHING);
+    desk.order(Order::Stop {
+        payload: Some(payload(&manifest("ConfigMap", "a"))),
+    });
+    assert_eq!(desk.plan(), ["Look ConfigMap a"]);
+}
+
+#[test]
+fn what_the_payload_drops_goes_at_once_where_the_inventory_has_no_room_for_the_rest() {
+    let many = |prefix: &str| -> String {
+        (0..OBJECTS_MAX / 2)
+            .map(|n| manifest("ConfigMap", &format!("{prefix}{n}")))
+            .collect()
+    };
+    let mut desk = Desk::running(&many("a"));
+    desk.run(1, &many("b"));
+    desk.plan();
+    assert_eq!(desk.plan().len(), 100);
+    for name in desk.under_way.keys().cloned().collect::<Vec<_>>() {
+        desk.succeed(&name);
+    }
+    desk.run(1, &many("c"));
+    assert!(desk.plan().iter().all(|action| action.starts_with("Delete")));
+    assert_eq!(
+        desk.status().phase,
+        Phase::TooLarge {
+            objects: OBJECTS_MAX + 100
+        }
+    );
+    desk.finish_all();
+    assert_eq!(desk.status().phase, Phase::Applied);
+    assert_eq!(desk.ledger.saved.entries.len(), OBJECTS_MAX / 2);
+}
+
+#[test]
+fn pods_that_do_not_end_keep_a_stop_back_and_are_named() {
+    let mut desk = Desk::running(&manifest("Deployment", "web"));
+    let (key, _) = desk.key("Deployment web");
+    desk.stop();
+    desk.plan();
+    desk.succeed("Deployment web");
+    let pod = ObjectKey {
+        group: String::new(),
+        kind: "Pod".to_owned(),
+        name: "web-1".to_owned(),
+        ..key
+    };
+    for _ in 0..4 {
+        assert!(desk.plan().contains(&"Sweep [Deployment web]".to_owned()));
+        desk.ledger.swept(desk.now, Swept::Dependents(vec![pod.clone()]));
+        assert_eq!(desk.status().phase, Phase::Stopping);
+        desk.wait(Duration::from_millis(1_600));
+    }
+    let Phase::CannotStop { reason } = desk.status().phase else {
+        panic!("{:?}", desk.status())
+    };
+    assert!(reason.starts_with("Pod shop/web-1: "), "{reason}");
+    assert_eq!(desk.state("Pod web-1"), ObjectState::Stuck);
+    desk.wait(Duration::from_secs(1));
+    desk.plan();
+    desk.ledger.swept(desk.now, Swept::Clean);
+    assert_eq!(desk.status().phase, Phase::Stopped);
 }
