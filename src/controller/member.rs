@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::application::{Answer, Application};
 use super::chronicle::Chronicle;
 use super::ear::Ear;
+use super::lifecycle::{self, Ask};
 use super::own_address::OwnAddress;
 use super::report::{self, Knowledge};
 use super::shared::Shared;
@@ -359,19 +360,26 @@ impl Shell {
             let address = spec.service_address.as_ref().map(ToString::to_string);
             self.own_address.check(address, &self.shared.tasks);
         }
-        let configured = self.config();
-        match (&self.member, configured) {
-            (None, Some(config)) => self.start_member(config),
-            (Some(_), Some(config)) => self.step(election::Event::Configured(config)),
-            (_, None) => {}
+        let is_deleted = self.object.metadata.deletion_timestamp.is_some();
+        let standing = lifecycle::Standing {
+            has_member: self.member.is_some(),
+            is_deleted,
+            is_leaving: self.leaving_since.is_some(),
+            is_alone: lifecycle::is_alone(self.durable.as_ref(), self.id),
+            order: self.order.1,
+        };
+        if is_deleted {
+            self.leaving_since.get_or_insert_with(Instant::now);
         }
-        if self.object.metadata.deletion_timestamp.is_some() && self.leaving_since.is_none() {
-            self.leaving_since = Some(Instant::now());
-            if self.member.is_some() {
-                self.step(election::Event::Leave);
-            } else {
-                self.order = (self.order.0 + 1, Order::Stop);
-                self.send_order();
+        for ask in lifecycle::asks(standing, self.config()) {
+            match ask {
+                Ask::Start(config) => self.start_member(config),
+                Ask::Configure(config) => self.step(election::Event::Configured(config)),
+                Ask::Leave => self.step(election::Event::Leave),
+                Ask::Stop => {
+                    self.order.1 = Order::Stop;
+                    self.send_order();
+                }
             }
         }
     }

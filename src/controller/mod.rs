@@ -1,13 +1,14 @@
 //! The wiring: watches MultiClusters, and runs one member for each.
 //!
 //! `supervisor` watches the objects and starts a task for each of them; `member` is that task, the asynchronous shell
-//! around [`crate::election::Member`]: it hears by `ear`, has the payload run by `application`, and writes the status by
-//! `store`. `report`, `words` and `chronicle` say what it tells users.
+//! around [`crate::election::Member`], and `lifecycle` says when there is to be one: it hears by `ear`, has the payload
+//! run by `application`, and writes the status by `store`. `report`, `words` and `chronicle` say what it tells users.
 
 mod application;
 mod chronicle;
 mod ear;
 mod finalizer;
+mod lifecycle;
 mod member;
 mod own_address;
 mod report;
