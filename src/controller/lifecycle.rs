@@ -1,5 +1,9 @@
 //! What a MultiCluster, as it stands, asks of the one that serves it.
 
+use kube::ResourceExt;
+
+use super::store::inventory_of;
+use crate::api::{FINALIZER, MultiCluster};
 use crate::election::{Config, Durable, MemberId, Order};
 
 /// How far the service of an object has come.
@@ -62,6 +66,24 @@ pub(super) fn asks(standing: Standing, config: Option<Config>) -> Vec<Ask> {
 pub(super) fn is_alone(durable: Option<&Durable>, id: MemberId) -> bool {
     let group = durable.and_then(|durable| durable.group.as_ref());
     group.is_some_and(|group| group.roster.voters.iter().all(|voter| voter.id == id))
+}
+
+/// Whether this member's own part of a deletion is over: what keeps the object is somebody else's.
+pub(super) fn is_over(object: &MultiCluster) -> bool {
+    let owns = || {
+        let inventory = object.status.as_ref().map(inventory_of).unwrap_or_default();
+        inventory.entries.iter().any(|entry| !entry.kept)
+    };
+    object.metadata.deletion_timestamp.is_some() && !has_finalizer(object) && !owns()
+}
+
+/// Whether the object would go without leaving its group first. One that is being deleted takes no finalizer any more.
+pub(super) fn lacks_finalizer(object: &MultiCluster) -> bool {
+    object.metadata.deletion_timestamp.is_none() && !has_finalizer(object)
+}
+
+fn has_finalizer(object: &MultiCluster) -> bool {
+    object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
 #[cfg(test)]

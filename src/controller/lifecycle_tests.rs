@@ -1,3 +1,7 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use serde_json::{Value, json};
+
 use super::*;
 use crate::election::{GroupId, Membership, MemoryId, Profile, Roster, Settings, Voter};
 
@@ -110,4 +114,48 @@ fn only_who_is_the_whole_group_is_alone() {
     roster.voters.push(voter(2));
     durable.group = group(&roster);
     assert!(!is_alone(Some(&durable), MemberId(1)));
+}
+
+fn object(metadata: Value, states: &[&str]) -> MultiCluster {
+    let objects: Vec<Value> = states
+        .iter()
+        .map(|state| json!({"version": "v1", "kind": "ConfigMap", "name": state, "owned": true, "state": state}))
+        .collect();
+    serde_json::from_value(json!({
+        "apiVersion": "kube-vip.io/v1alpha1", "kind": "MultiCluster", "metadata": metadata,
+        "spec": {"port": 9990, "callsign": "federation", "rank": 5},
+        "status": {"payload": {"objects": objects}},
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_deleted_object_that_somebody_else_keeps_is_served_until_nothing_of_ours_is_left() {
+    let theirs = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/backup"]});
+    let ours =
+        json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/backup", FINALIZER]});
+    assert!(is_over(&object(theirs.clone(), &[])));
+    assert!(is_over(&object(theirs.clone(), &["Kept"])));
+    assert!(
+        !is_over(&object(theirs, &["Kept", "Applied"])),
+        "somebody took our finalizer off, and the payload is there"
+    );
+    assert!(!is_over(&object(ours, &[])));
+    assert!(!is_over(&object(
+        json!({"finalizers": ["example.com/backup"]}),
+        &[]
+    )));
+}
+
+#[test]
+fn a_finalizer_that_was_dropped_is_missed_until_the_deletion() {
+    assert!(lacks_finalizer(&object(
+        json!({"finalizers": ["example.com/backup"]}),
+        &[]
+    )));
+    assert!(!lacks_finalizer(&object(json!({"finalizers": [FINALIZER]}), &[])));
+    assert!(!lacks_finalizer(&object(
+        json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}),
+        &[]
+    )));
 }

@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use serde_json::value::to_raw_value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::announcer::Announcer;
 use super::application::{Answer, Application};
 use super::chronicle::Chronicle;
 use super::ear::Ear;
 use super::lifecycle::{self, Ask};
 use super::own_address::OwnAddress;
 use super::report::{self, Knowledge};
+use super::service::Objects;
 use super::shared::Shared;
 use super::store::{self, Store, Target, Written};
 use super::{FOUND_WITHOUT_ANNOTATION, finalizer, words};
@@ -26,7 +27,6 @@ use crate::election::{
     self, Command, Config, Destination, Durable, Member, MemberId, MemoryId, Message, Notice, Order, Profile,
     Received, Settings, Tick,
 };
-use crate::observe::events;
 use crate::observe::metrics::MemberMetrics;
 use crate::payload::{self, Owner};
 use crate::peer::{self, To};
@@ -35,46 +35,20 @@ use crate::peer::{self, To};
 const WRITTEN_MAX: usize = 4;
 /// How often the status is looked at when nothing happens, so that silent members are shown as silent.
 const REVIEW_PAUSE: Duration = Duration::from_secs(1);
-/// After a finalizer could not be written, or a member not be started from the newest memory.
+/// After a finalizer could not be taken off.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// How long a member that is being deleted asks to be taken out of its group: several rounds of every profile but the
 /// slowest. After it the object goes, and the others report a silent member.
 const LEAVE_LIMIT: Duration = Duration::from_secs(15);
 /// How long the payload of an object that is gone already may take to stop before it is left to its inventory's loss.
 const GONE_LIMIT: Duration = Duration::from_secs(120);
-/// Before a member that another controller serves is tried again: that one may be about to end, in a rolling upgrade.
-const SUPERSEDED_PAUSE: Duration = Duration::from_secs(30);
-/// After this a warning that goes on is told again.
-const WARN_AGAIN: Duration = Duration::from_secs(60);
 /// Addresses whose failures are remembered: a fleet has at most as many.
 const UNREACHABLE_MAX: usize = 64;
 
 const FORGOTTEN: &str = "This member has forgotten its votes and asks to be admitted anew";
 
-/// The object as the watch tells it; `None` when it is gone.
-pub(super) type Objects = watch::Receiver<Option<Arc<MultiCluster>>>;
-
-/// Serves one MultiCluster until it is gone or the controller ends.
-pub(super) async fn serve(shared: Arc<Shared>, mut objects: Objects) {
-    while let Some(object) = with_finalizer(&shared, &mut objects).await {
-        let ended = match Shell::start(Arc::clone(&shared), object) {
-            Ok(shell) => shell.run(&mut objects).await,
-            Err(error) => return tracing::error!(%error, "cannot serve a MultiCluster"),
-        };
-        let pause = match ended {
-            End::Done => return,
-            End::Superseded => SUPERSEDED_PAUSE,
-            End::Outdated => RETRY_PAUSE,
-        };
-        tokio::select! {
-            () = shared.exit.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
-}
-
 /// Why a member is served no longer.
-enum End {
+pub(super) enum End {
     /// Its object is gone, or the process ends.
     Done,
     /// Another controller serves it.
@@ -83,32 +57,11 @@ enum End {
     Outdated,
 }
 
-/// The newest version of the object, once it has the finalizer or is being deleted already.
-async fn with_finalizer(shared: &Shared, objects: &mut Objects) -> Option<Arc<MultiCluster>> {
-    loop {
-        let object = objects.borrow_and_update().clone()?;
-        if object.metadata.deletion_timestamp.is_some() {
-            return Some(object);
-        }
-        match finalizer::add(&shared.client, &object).await {
-            Ok(()) => return Some(object),
-            // A conflict means that the watch is about to tell of a newer version.
-            Err(error) => {
-                tracing::debug!(%error, object = object.name_any(), "cannot write the finalizer yet")
-            }
-        }
-        tokio::select! {
-            () = shared.exit.cancelled() => return None,
-            () = tokio::time::sleep(RETRY_PAUSE) => {}
-            changed = objects.changed() => changed.ok()?,
-        }
-    }
-}
-
-struct Shell {
+/// A member and all that is around it.
+pub(super) struct Shell {
     shared: Arc<Shared>,
     object: Arc<MultiCluster>,
-    reference: ObjectReference,
+    announcer: Announcer,
     id: MemberId,
     store: Store,
     written: mpsc::Receiver<Written>,
@@ -126,18 +79,17 @@ struct Shell {
     order: (u64, Order),
     chronicle: Chronicle,
     elected_at: Option<Instant>,
-    /// The last of each reason.
-    warnings: BTreeMap<&'static str, (String, Instant)>,
     conditions: Vec<Condition>,
     informed: MultiClusterStatus,
     dirty: bool,
     leaving_since: Option<Instant>,
+    finalizer: finalizer::Keeper,
     metrics: MemberMetrics,
 }
 
 /// Why an object cannot be served at all.
 #[derive(Debug, thiserror::Error)]
-enum StartError {
+pub(super) enum StartError {
     #[error("MultiCluster {0} has no UID that an election could go by: {1}")]
     Identity(String, election::NotAnIdentity),
 }
@@ -151,7 +103,7 @@ fn at(tick: Tick) -> Duration {
 }
 
 impl Shell {
-    fn start(shared: Arc<Shared>, object: Arc<MultiCluster>) -> Result<Shell, StartError> {
+    pub(super) fn start(shared: Arc<Shared>, object: Arc<MultiCluster>) -> Result<Shell, StartError> {
         let namespace = object.namespace().unwrap_or_default();
         let name = object.name_any();
         let uid = object.uid().unwrap_or_default();
@@ -183,7 +135,7 @@ impl Shell {
         let application = Application::start(&shared, owner, inventory, store.clone());
         Ok(Shell {
             metrics,
-            reference: object.object_ref(&()),
+            announcer: Announcer::new(&object, shared.events.clone()),
             id,
             store,
             written,
@@ -199,17 +151,17 @@ impl Shell {
             order: (0, Order::Hold),
             chronicle: Chronicle::recall(&status),
             elected_at: None,
-            warnings: BTreeMap::new(),
             conditions: status.conditions.clone(),
             informed: MultiClusterStatus::default(),
             dirty: true,
             leaving_since: None,
+            finalizer: finalizer::Keeper::default(),
             shared,
             object,
         })
     }
 
-    async fn run(mut self, objects: &mut Objects) -> End {
+    pub(super) async fn run(mut self, objects: &mut Objects) -> End {
         self.take_object(Arc::clone(&self.object));
         if let Some(trouble) = &self.memory_trouble {
             let note = format!("{trouble}. {FORGOTTEN}");
@@ -242,6 +194,7 @@ impl Shell {
                         review_at = Instant::now() + REVIEW_PAUSE;
                         self.dirty = true;
                         self.listen();
+                        self.finalizer.keep(&self.shared, &self.object);
                     }
                     self.step(election::Event::Tick);
                 }
@@ -260,6 +213,10 @@ impl Shell {
                 event = self.ear.receive() => self.take_event(&event),
                 () = self.application.changed() => self.take_answer(),
                 () = self.own_address.changed() => self.dirty = true,
+                trouble = self.finalizer.failed() => {
+                    let note = format!("a deletion would not wait for this member to leave its group: {trouble}");
+                    self.tell(true, "Serving", "CannotAddFinalizer", note);
+                }
                 () = exit.cancelled(), if !resigned => {
                     resigned = true;
                     if !self.shared.options.keep_payload_on_exit {
@@ -316,7 +273,7 @@ impl Shell {
     }
 
     /// The object is gone without having left, by somebody's force: its payload must not stay.
-    async fn clear_away(mut self) {
+    pub(super) async fn clear_away(mut self) {
         self.ear.close();
         self.member = None;
         if let Err(left) = self.application.remove(GONE_LIMIT).await {
@@ -354,6 +311,7 @@ impl Shell {
         if let Ok(spec) = spec {
             self.spec = Some(spec);
         }
+        self.finalizer.keep(&self.shared, &self.object);
         self.take_payload();
         self.listen();
         if let Some(spec) = &self.spec {
@@ -634,32 +592,8 @@ impl Shell {
         self.tell(words.warning, words.action, words.reason, words.note);
     }
 
-    /// Tells people by the log and an Event; a warning that goes on is repeated now and then.
     fn tell(&mut self, warning: bool, action: &'static str, reason: &'static str, note: String) {
-        if warning {
-            let told = self.warnings.get(reason);
-            if told.is_some_and(|(told, at)| *told == note && at.elapsed() < WARN_AGAIN) {
-                return;
-            }
-            self.warnings.insert(reason, (note.clone(), Instant::now()));
-        }
-        let object = format!(
-            "{}/{}",
-            self.object.namespace().unwrap_or_default(),
-            self.object.name_any()
-        );
-        if warning {
-            tracing::warn!(object, reason, "{note}");
-        } else {
-            tracing::info!(object, reason, "{note}");
-        }
-        self.shared.events.publish(events::Event {
-            about: self.reference.clone(),
-            warning,
-            action,
-            reason,
-            note,
-        });
+        self.announcer.tell(warning, action, reason, note);
     }
 
     /// Writes the status, if it says something new.

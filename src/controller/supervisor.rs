@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::shared::Shared;
-use super::{Options, member};
+use super::turns::Turns;
+use super::{Options, service};
 use crate::api::MultiCluster;
 use crate::observe::events;
 use crate::observe::health::Health;
@@ -98,6 +99,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let mut members = Members {
         shared: Arc::clone(&shared),
         tasks: HashMap::new(),
+        turns: Turns::default(),
         tracker: TaskTracker::new(),
     };
     let outcome = tokio::select! {
@@ -132,6 +134,7 @@ struct Members {
     shared: Arc<Shared>,
     /// By UID: a recreated object is another member.
     tasks: HashMap<String, watch::Sender<Option<Arc<MultiCluster>>>>,
+    turns: Turns,
     tracker: TaskTracker,
 }
 
@@ -193,10 +196,12 @@ impl Members {
         {
             return;
         }
+        let turn = format!("{}/{name}", object.namespace().unwrap_or_default());
+        let turn = self.turns.of(turn);
         let (sender, receiver) = watch::channel(Some(object));
         self.tasks.insert(uid, sender);
-        self.tracker
-            .spawn(member::serve(Arc::clone(&self.shared), receiver));
+        let task = service::serve(Arc::clone(&self.shared), receiver, turn);
+        self.tracker.spawn(task);
     }
 
     /// Ends the members whose objects a new list no longer has.
