@@ -585,7 +585,7 @@ impl Shell {
             self.elected_at = (leader == self.id).then(Instant::now);
             let name = words::name_of(leader, roster.as_ref());
             let now = jiff::Timestamp::now();
-            if self.chronicle.leads(name, term, words.note.clone(), now) {
+            if self.chronicle.leads(leader, name, term, words.note.clone(), now) {
                 self.metrics.count_transition();
             }
         }
