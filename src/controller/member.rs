@@ -1,6 +1,5 @@
 //! The asynchronous shell around one election member: it carries events in and commands out, and decides nothing.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use super::report::{self, Knowledge};
 use super::service::Objects;
 use super::shared::Shared;
 use super::store::{self, Store, Target, Written};
+use super::unreachable::Unreachable;
 use super::{FOUND_WITHOUT_ANNOTATION, finalizer, words};
 use crate::api::{MultiCluster, MultiClusterStatus, QuorumMode, TimingProfile, ValidSpec};
 use crate::clock::boottime;
@@ -42,8 +42,6 @@ const RETRY_PAUSE: Duration = Duration::from_secs(2);
 const LEAVE_LIMIT: Duration = Duration::from_secs(15);
 /// How long the payload of an object that is gone already may take to stop before it is left to its inventory's loss.
 const GONE_LIMIT: Duration = Duration::from_secs(120);
-/// Addresses whose failures are remembered: a fleet has at most as many.
-const UNREACHABLE_MAX: usize = 64;
 
 const FORGOTTEN: &str = "This member has forgotten its votes and asks to be admitted anew";
 
@@ -73,7 +71,7 @@ pub(super) struct Shell {
     spec: Option<ValidSpec>,
     spec_problems: Vec<String>,
     memory_trouble: Option<String>,
-    unreachable: BTreeMap<String, String>,
+    unreachable: Unreachable,
     application: Application,
     /// The election's newest order, and its number.
     order: (u64, Order),
@@ -146,7 +144,7 @@ impl Shell {
             spec: None,
             spec_problems: Vec::new(),
             memory_trouble,
-            unreachable: BTreeMap::new(),
+            unreachable: Unreachable::default(),
             application,
             order: (0, Order::Hold),
             chronicle: Chronicle::recall(&status),
@@ -188,7 +186,6 @@ impl Shell {
                         }
                     }
                 }
-                // Before messages: a flood of them must not hold back what is due.
                 () = sleep_until(deadline) => {
                     if Instant::now() >= review_at {
                         review_at = Instant::now() + REVIEW_PAUSE;
@@ -210,7 +207,6 @@ impl Shell {
                         return End::Outdated;
                     }
                 },
-                event = self.ear.receive() => self.take_event(&event),
                 () = self.application.changed() => self.take_answer(),
                 () = self.own_address.changed() => self.dirty = true,
                 trouble = self.finalizer.failed() => {
@@ -223,6 +219,8 @@ impl Shell {
                         self.step(election::Event::Resign);
                     }
                 }
+                // Last, since a flood of messages must not hold back anything else; the inbox keeps the newest.
+                event = self.ear.receive() => self.take_event(&event),
             }
         }
         self.end();
@@ -329,7 +327,12 @@ impl Shell {
         if is_deleted {
             self.leaving_since.get_or_insert_with(Instant::now);
         }
-        for ask in lifecycle::asks(standing, self.config()) {
+        let config = self.config();
+        if let Some(config) = &config {
+            let roster = self.member.as_ref().and_then(Member::roster);
+            self.unreachable.keep_used(config, roster);
+        }
+        for ask in lifecycle::asks(standing, config) {
             match ask {
                 Ask::Start(config) => self.start_member(config),
                 Ask::Configure(config) => self.step(election::Event::Configured(config)),
@@ -532,13 +535,9 @@ impl Shell {
     }
 
     fn take_link(&mut self, notice: &peer::Notice) {
-        let address = notice.address().to_string();
         self.dirty = true;
-        if matches!(notice, peer::Notice::Connected { .. }) {
-            self.unreachable.remove(&address);
-        } else if self.unreachable.len() < UNREACHABLE_MAX || self.unreachable.contains_key(&address) {
+        if self.unreachable.take(notice) {
             tracing::info!(object = self.object.name_any(), "{notice}");
-            self.unreachable.insert(address, notice.to_string());
         }
     }
 
@@ -631,7 +630,7 @@ impl Shell {
             term: self.member.as_ref().map_or(0, Member::term),
             spec_problems: &self.spec_problems,
             troubles: &troubles,
-            unreachable: &self.unreachable,
+            unreachable: self.unreachable.failures(),
             waits_for: self.member.as_ref().map_or_else(Vec::new, |member| {
                 member.waits_for(tick).into_iter().map(str::to_owned).collect()
             }),

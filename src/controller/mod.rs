@@ -19,6 +19,7 @@ mod shared;
 mod store;
 mod supervisor;
 mod turns;
+mod unreachable;
 mod words;
 
 pub use supervisor::{Error, run};
