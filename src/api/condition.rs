@@ -40,6 +40,12 @@ impl ConditionType {
     }
 }
 
+/// A point in time as the API server keeps it: in whole seconds, so that what is written compares equal to what is read.
+#[must_use]
+pub fn whole_seconds(time: jiff::Timestamp) -> Time {
+    Time(jiff::Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
+
 /// Sets a condition, adding it when it is missing.
 ///
 /// `status` of `None` means unknown. `lastTransitionTime` becomes `now` only when the status changes; a message
@@ -63,7 +69,7 @@ pub fn set_condition(
         .find(|condition| condition.type_ == condition_type.as_str());
     let last_transition_time = match &existing {
         Some(condition) if condition.status == status => condition.last_transition_time.clone(),
-        _ => Time(now),
+        _ => whole_seconds(now),
     };
     let condition = Condition {
         type_: condition_type.as_str().to_owned(),

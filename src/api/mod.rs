@@ -20,7 +20,7 @@ mod tests;
 mod validate;
 
 pub use address::{Address, AddressError, Host};
-pub use condition::{ConditionType, set_condition};
+pub use condition::{ConditionType, set_condition, whole_seconds};
 pub use multicluster::{MultiCluster, MultiClusterSpec, QuorumMode, Timing, TimingProfile};
 pub use status::{
     HISTORY_MAX_ENTRIES, LeaderStatus, MemberState, MemberStatus, Memory, Move, MultiClusterStatus,

@@ -132,8 +132,9 @@ impl Args {
             )));
         }
         for member in left.iter().filter(|member| awaits_controller(member)) {
-            say(&left_behind(member));
-            drop_finalizer(client, member).await?;
+            if let Some(dropped) = drop_finalizer(client, member).await? {
+                say(&left_behind(&dropped));
+            }
         }
         let start = Instant::now();
         loop {
@@ -237,28 +238,41 @@ async fn controller_is_available(client: &Client, namespace: &str) -> Result<boo
         .is_some_and(|replicas| replicas > 0))
 }
 
-/// Takes our finalizer, and no other, off a MultiCluster, unless it changed since it was read.
-async fn drop_finalizer(client: &Client, member: &DynamicObject) -> Result<(), Error> {
+/// Takes our finalizer, and no other, off a MultiCluster, and returns it as it was dropped; `None` if somebody else let
+/// it go meanwhile. Each attempt goes by the newest version, since a controller that is alive may be writing to it.
+async fn drop_finalizer(client: &Client, member: &DynamicObject) -> Result<Option<DynamicObject>, Error> {
+    let (api, name) = (member_api(client, member), member.name_any());
+    let failed = |source| {
+        let action = format!("take the finalizer off MultiCluster {}", full_name(member));
+        request(&action, source)
+    };
+    let start = Instant::now();
+    loop {
+        let Some(newest) = api.get_opt(&name).await.map_err(failed)? else {
+            return Ok(None);
+        };
+        if newest.uid() != member.uid() || !awaits_controller(&newest) {
+            return Ok(None);
+        }
+        let patch = Patch::Merge(without_finalizer(&newest));
+        match api.patch_metadata(&name, &PatchParams::default(), &patch).await {
+            Ok(_) => return Ok(Some(newest)),
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(None),
+            Err(kube::Error::Api(status)) if status.code == 409 && start.elapsed() < OBJECT_TIMEOUT => {}
+            Err(source) => return Err(failed(source)),
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// The change that takes our finalizer off exactly this version.
+fn without_finalizer(member: &DynamicObject) -> serde_json::Value {
     let kept: Vec<_> = member
         .finalizers()
         .iter()
         .filter(|finalizer| *finalizer != FINALIZER)
         .collect();
-    let patch = serde_json::json!({
-        "metadata": {"resourceVersion": member.resource_version(), "finalizers": kept}
-    });
-    let api = member_api(client, member);
-    match api
-        .patch_metadata(&member.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
-        .await
-    {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(source) => Err(request(
-            &format!("take the finalizer off MultiCluster {}", full_name(member)),
-            source,
-        )),
-    }
+    serde_json::json!({"metadata": {"resourceVersion": member.resource_version(), "finalizers": kept}})
 }
 
 /// Deletes an object of the installation and waits until it is gone. One that does not bear its mark is left.

@@ -3,40 +3,49 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
-use crate::api::{HISTORY_MAX_ENTRIES, Move, MultiClusterStatus};
+use crate::api::{HISTORY_MAX_ENTRIES, Move, MultiClusterStatus, Role, whole_seconds};
+use crate::election::MemberId;
 
 /// The latest changes of leader, newest first.
 #[derive(Debug, Default)]
 pub(super) struct Chronicle {
     moves: VecDeque<Move>,
-    leader: String,
+    /// By identity: members of one group may share their names.
+    leader: Option<MemberId>,
+    leader_name: String,
 }
 
 impl Chronicle {
     /// Goes on from what stands in the status.
     pub(super) fn recall(status: &MultiClusterStatus) -> Chronicle {
+        let leader = status
+            .members
+            .iter()
+            .find(|member| member.role == Some(Role::Leader));
         Chronicle {
             moves: status.history.iter().take(HISTORY_MAX_ENTRIES).cloned().collect(),
-            leader: status
-                .leader
-                .as_ref()
-                .map(|leader| leader.name.clone())
-                .unwrap_or_default(),
+            leader: leader.and_then(|leader| leader.id.parse().ok()),
+            leader_name: leader.map(|leader| leader.name.clone()).unwrap_or_default(),
         }
     }
 
     /// Somebody leads; tells whether that is a change.
-    pub(super) fn leads(&mut self, leader: String, term: u64, reason: String, now: jiff::Timestamp) -> bool {
-        if leader == self.leader {
+    pub(super) fn leads(
+        &mut self,
+        leader: MemberId,
+        name: String,
+        term: u64,
+        reason: String,
+        now: jiff::Timestamp,
+    ) -> bool {
+        if self.leader.replace(leader) == Some(leader) {
             return false;
         }
         self.moves.push_front(Move {
-            at: Time(now),
+            at: whole_seconds(now),
             term: i64::try_from(term).unwrap_or(i64::MAX),
-            from: std::mem::replace(&mut self.leader, leader.clone()),
-            to: leader,
+            from: std::mem::replace(&mut self.leader_name, name.clone()),
+            to: name,
             reason,
             took_ms: None,
         });
@@ -60,13 +69,21 @@ impl Chronicle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::{MemberState, MemberStatus};
 
     #[test]
     fn only_changes_are_kept_and_only_the_latest() {
         let mut chronicle = Chronicle::default();
         for term in 1..=12 {
             let leader = format!("member-{}", term / 2);
-            chronicle.leads(leader, term, format!("term {term}"), jiff::Timestamp::UNIX_EPOCH);
+            let id = MemberId(u128::from(term / 2));
+            chronicle.leads(
+                id,
+                leader,
+                term,
+                format!("term {term}"),
+                jiff::Timestamp::UNIX_EPOCH,
+            );
         }
         chronicle.applied_after(Duration::from_millis(7));
         chronicle.applied_after(Duration::from_millis(9));
@@ -88,8 +105,53 @@ mod tests {
             ]
         );
         for term in 13..40 {
-            chronicle.leads(term.to_string(), term, String::new(), jiff::Timestamp::UNIX_EPOCH);
+            let id = MemberId(u128::from(term));
+            chronicle.leads(
+                id,
+                term.to_string(),
+                term,
+                String::new(),
+                jiff::Timestamp::UNIX_EPOCH,
+            );
         }
         assert_eq!(chronicle.moves().len(), HISTORY_MAX_ENTRIES);
+    }
+
+    #[test]
+    fn members_of_one_name_are_told_apart_also_after_a_restart() {
+        let status = |leader: u128| MultiClusterStatus {
+            members: (1..=2)
+                .map(|id| MemberStatus {
+                    name: "web".to_owned(),
+                    id: MemberId(id).to_string(),
+                    address: format!("10.0.0.{id}:9990"),
+                    rank: 5,
+                    role: Some(if id == leader {
+                        Role::Leader
+                    } else {
+                        Role::Follower
+                    }),
+                    state: MemberState::Alive,
+                    last_seen: None,
+                })
+                .collect(),
+            ..MultiClusterStatus::default()
+        };
+        let mut chronicle = Chronicle::recall(&status(1));
+        let mut leads = |id, term| {
+            let name = "web".to_owned();
+            chronicle.leads(
+                MemberId(id),
+                name,
+                term,
+                String::new(),
+                jiff::Timestamp::UNIX_EPOCH,
+            )
+        };
+        assert!(!leads(1, 3), "it led before the restart");
+        assert!(leads(2, 4));
+        assert!(!leads(2, 5));
+        assert!(leads(1, 6));
+        assert_eq!(chronicle.moves().len(), 2);
     }
 }

@@ -1,23 +1,25 @@
 //! The asynchronous shell around one election member: it carries events in and commands out, and decides nothing.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use serde_json::value::to_raw_value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::announcer::Announcer;
 use super::application::{Answer, Application};
 use super::chronicle::Chronicle;
 use super::ear::Ear;
+use super::lifecycle::{self, Ask};
 use super::own_address::OwnAddress;
 use super::report::{self, Knowledge};
+use super::service::Objects;
 use super::shared::Shared;
 use super::store::{self, Store, Target, Written};
+use super::unreachable::Unreachable;
 use super::{FOUND_WITHOUT_ANNOTATION, finalizer, words};
 use crate::api::{MultiCluster, MultiClusterStatus, QuorumMode, TimingProfile, ValidSpec};
 use crate::clock::boottime;
@@ -25,7 +27,6 @@ use crate::election::{
     self, Command, Config, Destination, Durable, Member, MemberId, MemoryId, Message, Notice, Order, Profile,
     Received, Settings, Tick,
 };
-use crate::observe::events;
 use crate::observe::metrics::MemberMetrics;
 use crate::payload::{self, Owner};
 use crate::peer::{self, To};
@@ -34,46 +35,18 @@ use crate::peer::{self, To};
 const WRITTEN_MAX: usize = 4;
 /// How often the status is looked at when nothing happens, so that silent members are shown as silent.
 const REVIEW_PAUSE: Duration = Duration::from_secs(1);
-/// After a finalizer could not be written, or a member not be started from the newest memory.
+/// After a finalizer could not be taken off.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// How long a member that is being deleted asks to be taken out of its group: several rounds of every profile but the
 /// slowest. After it the object goes, and the others report a silent member.
 const LEAVE_LIMIT: Duration = Duration::from_secs(15);
 /// How long the payload of an object that is gone already may take to stop before it is left to its inventory's loss.
 const GONE_LIMIT: Duration = Duration::from_secs(120);
-/// Before a member that another controller serves is tried again: that one may be about to end, in a rolling upgrade.
-const SUPERSEDED_PAUSE: Duration = Duration::from_secs(30);
-/// After this a warning that goes on is told again.
-const WARN_AGAIN: Duration = Duration::from_secs(60);
-/// Addresses whose failures are remembered: a fleet has at most as many.
-const UNREACHABLE_MAX: usize = 64;
 
 const FORGOTTEN: &str = "This member has forgotten its votes and asks to be admitted anew";
 
-/// The object as the watch tells it; `None` when it is gone.
-pub(super) type Objects = watch::Receiver<Option<Arc<MultiCluster>>>;
-
-/// Serves one MultiCluster until it is gone or the controller ends.
-pub(super) async fn serve(shared: Arc<Shared>, mut objects: Objects) {
-    while let Some(object) = with_finalizer(&shared, &mut objects).await {
-        let ended = match Shell::start(Arc::clone(&shared), object) {
-            Ok(shell) => shell.run(&mut objects).await,
-            Err(error) => return tracing::error!(%error, "cannot serve a MultiCluster"),
-        };
-        let pause = match ended {
-            End::Done => return,
-            End::Superseded => SUPERSEDED_PAUSE,
-            End::Outdated => RETRY_PAUSE,
-        };
-        tokio::select! {
-            () = shared.exit.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
-}
-
 /// Why a member is served no longer.
-enum End {
+pub(super) enum End {
     /// Its object is gone, or the process ends.
     Done,
     /// Another controller serves it.
@@ -82,32 +55,11 @@ enum End {
     Outdated,
 }
 
-/// The newest version of the object, once it has the finalizer or is being deleted already.
-async fn with_finalizer(shared: &Shared, objects: &mut Objects) -> Option<Arc<MultiCluster>> {
-    loop {
-        let object = objects.borrow_and_update().clone()?;
-        if object.metadata.deletion_timestamp.is_some() {
-            return Some(object);
-        }
-        match finalizer::add(&shared.client, &object).await {
-            Ok(()) => return Some(object),
-            // A conflict means that the watch is about to tell of a newer version.
-            Err(error) => {
-                tracing::debug!(%error, object = object.name_any(), "cannot write the finalizer yet")
-            }
-        }
-        tokio::select! {
-            () = shared.exit.cancelled() => return None,
-            () = tokio::time::sleep(RETRY_PAUSE) => {}
-            changed = objects.changed() => changed.ok()?,
-        }
-    }
-}
-
-struct Shell {
+/// A member and all that is around it.
+pub(super) struct Shell {
     shared: Arc<Shared>,
     object: Arc<MultiCluster>,
-    reference: ObjectReference,
+    announcer: Announcer,
     id: MemberId,
     store: Store,
     written: mpsc::Receiver<Written>,
@@ -119,24 +71,23 @@ struct Shell {
     spec: Option<ValidSpec>,
     spec_problems: Vec<String>,
     memory_trouble: Option<String>,
-    unreachable: BTreeMap<String, String>,
+    unreachable: Unreachable,
     application: Application,
     /// The election's newest order, and its number.
     order: (u64, Order),
     chronicle: Chronicle,
     elected_at: Option<Instant>,
-    /// The last of each reason.
-    warnings: BTreeMap<&'static str, (String, Instant)>,
     conditions: Vec<Condition>,
     informed: MultiClusterStatus,
     dirty: bool,
     leaving_since: Option<Instant>,
+    finalizer: finalizer::Keeper,
     metrics: MemberMetrics,
 }
 
 /// Why an object cannot be served at all.
 #[derive(Debug, thiserror::Error)]
-enum StartError {
+pub(super) enum StartError {
     #[error("MultiCluster {0} has no UID that an election could go by: {1}")]
     Identity(String, election::NotAnIdentity),
 }
@@ -150,7 +101,7 @@ fn at(tick: Tick) -> Duration {
 }
 
 impl Shell {
-    fn start(shared: Arc<Shared>, object: Arc<MultiCluster>) -> Result<Shell, StartError> {
+    pub(super) fn start(shared: Arc<Shared>, object: Arc<MultiCluster>) -> Result<Shell, StartError> {
         let namespace = object.namespace().unwrap_or_default();
         let name = object.name_any();
         let uid = object.uid().unwrap_or_default();
@@ -182,7 +133,7 @@ impl Shell {
         let application = Application::start(&shared, owner, inventory, store.clone());
         Ok(Shell {
             metrics,
-            reference: object.object_ref(&()),
+            announcer: Announcer::new(&object, shared.events.clone()),
             id,
             store,
             written,
@@ -193,22 +144,22 @@ impl Shell {
             spec: None,
             spec_problems: Vec::new(),
             memory_trouble,
-            unreachable: BTreeMap::new(),
+            unreachable: Unreachable::default(),
             application,
             order: (0, Order::Hold),
             chronicle: Chronicle::recall(&status),
             elected_at: None,
-            warnings: BTreeMap::new(),
             conditions: status.conditions.clone(),
             informed: MultiClusterStatus::default(),
             dirty: true,
             leaving_since: None,
+            finalizer: finalizer::Keeper::default(),
             shared,
             object,
         })
     }
 
-    async fn run(mut self, objects: &mut Objects) -> End {
+    pub(super) async fn run(mut self, objects: &mut Objects) -> End {
         self.take_object(Arc::clone(&self.object));
         if let Some(trouble) = &self.memory_trouble {
             let note = format!("{trouble}. {FORGOTTEN}");
@@ -235,12 +186,12 @@ impl Shell {
                         }
                     }
                 }
-                // Before messages: a flood of them must not hold back what is due.
                 () = sleep_until(deadline) => {
                     if Instant::now() >= review_at {
                         review_at = Instant::now() + REVIEW_PAUSE;
                         self.dirty = true;
                         self.listen();
+                        self.finalizer.keep(&self.shared, &self.object);
                     }
                     self.step(election::Event::Tick);
                 }
@@ -256,15 +207,20 @@ impl Shell {
                         return End::Outdated;
                     }
                 },
-                event = self.ear.receive() => self.take_event(&event),
                 () = self.application.changed() => self.take_answer(),
                 () = self.own_address.changed() => self.dirty = true,
+                trouble = self.finalizer.failed() => {
+                    let note = format!("a deletion would not wait for this member to leave its group: {trouble}");
+                    self.tell(true, "Serving", "CannotAddFinalizer", note);
+                }
                 () = exit.cancelled(), if !resigned => {
                     resigned = true;
                     if !self.shared.options.keep_payload_on_exit {
                         self.step(election::Event::Resign);
                     }
                 }
+                // Last, since a flood of messages must not hold back anything else; the inbox keeps the newest.
+                event = self.ear.receive() => self.take_event(&event),
             }
         }
         self.end();
@@ -315,7 +271,7 @@ impl Shell {
     }
 
     /// The object is gone without having left, by somebody's force: its payload must not stay.
-    async fn clear_away(mut self) {
+    pub(super) async fn clear_away(mut self) {
         self.ear.close();
         self.member = None;
         if let Err(left) = self.application.remove(GONE_LIMIT).await {
@@ -353,25 +309,38 @@ impl Shell {
         if let Ok(spec) = spec {
             self.spec = Some(spec);
         }
+        self.finalizer.keep(&self.shared, &self.object);
         self.take_payload();
         self.listen();
         if let Some(spec) = &self.spec {
             let address = spec.service_address.as_ref().map(ToString::to_string);
             self.own_address.check(address, &self.shared.tasks);
         }
-        let configured = self.config();
-        match (&self.member, configured) {
-            (None, Some(config)) => self.start_member(config),
-            (Some(_), Some(config)) => self.step(election::Event::Configured(config)),
-            (_, None) => {}
+        let is_deleted = self.object.metadata.deletion_timestamp.is_some();
+        let standing = lifecycle::Standing {
+            has_member: self.member.is_some(),
+            is_deleted,
+            is_leaving: self.leaving_since.is_some(),
+            is_alone: lifecycle::is_alone(self.durable.as_ref(), self.id),
+            order: self.order.1,
+        };
+        if is_deleted {
+            self.leaving_since.get_or_insert_with(Instant::now);
         }
-        if self.object.metadata.deletion_timestamp.is_some() && self.leaving_since.is_none() {
-            self.leaving_since = Some(Instant::now());
-            if self.member.is_some() {
-                self.step(election::Event::Leave);
-            } else {
-                self.order = (self.order.0 + 1, Order::Stop);
-                self.send_order();
+        let config = self.config();
+        if let Some(config) = &config {
+            let roster = self.member.as_ref().and_then(Member::roster);
+            self.unreachable.keep_used(config, roster);
+        }
+        for ask in lifecycle::asks(standing, config) {
+            match ask {
+                Ask::Start(config) => self.start_member(config),
+                Ask::Configure(config) => self.step(election::Event::Configured(config)),
+                Ask::Leave => self.step(election::Event::Leave),
+                Ask::Stop => {
+                    self.order.1 = Order::Stop;
+                    self.send_order();
+                }
             }
         }
     }
@@ -566,13 +535,9 @@ impl Shell {
     }
 
     fn take_link(&mut self, notice: &peer::Notice) {
-        let address = notice.address().to_string();
         self.dirty = true;
-        if matches!(notice, peer::Notice::Connected { .. }) {
-            self.unreachable.remove(&address);
-        } else if self.unreachable.len() < UNREACHABLE_MAX || self.unreachable.contains_key(&address) {
+        if self.unreachable.take(notice) {
             tracing::info!(object = self.object.name_any(), "{notice}");
-            self.unreachable.insert(address, notice.to_string());
         }
     }
 
@@ -619,39 +584,15 @@ impl Shell {
             self.elected_at = (leader == self.id).then(Instant::now);
             let name = words::name_of(leader, roster.as_ref());
             let now = jiff::Timestamp::now();
-            if self.chronicle.leads(name, term, words.note.clone(), now) {
+            if self.chronicle.leads(leader, name, term, words.note.clone(), now) {
                 self.metrics.count_transition();
             }
         }
         self.tell(words.warning, words.action, words.reason, words.note);
     }
 
-    /// Tells people by the log and an Event; a warning that goes on is repeated now and then.
     fn tell(&mut self, warning: bool, action: &'static str, reason: &'static str, note: String) {
-        if warning {
-            let told = self.warnings.get(reason);
-            if told.is_some_and(|(told, at)| *told == note && at.elapsed() < WARN_AGAIN) {
-                return;
-            }
-            self.warnings.insert(reason, (note.clone(), Instant::now()));
-        }
-        let object = format!(
-            "{}/{}",
-            self.object.namespace().unwrap_or_default(),
-            self.object.name_any()
-        );
-        if warning {
-            tracing::warn!(object, reason, "{note}");
-        } else {
-            tracing::info!(object, reason, "{note}");
-        }
-        self.shared.events.publish(events::Event {
-            about: self.reference.clone(),
-            warning,
-            action,
-            reason,
-            note,
-        });
+        self.announcer.tell(warning, action, reason, note);
     }
 
     /// Writes the status, if it says something new.
@@ -689,7 +630,7 @@ impl Shell {
             term: self.member.as_ref().map_or(0, Member::term),
             spec_problems: &self.spec_problems,
             troubles: &troubles,
-            unreachable: &self.unreachable,
+            unreachable: self.unreachable.failures(),
             waits_for: self.member.as_ref().map_or_else(Vec::new, |member| {
                 member.waits_for(tick).into_iter().map(str::to_owned).collect()
             }),

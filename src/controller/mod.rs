@@ -1,19 +1,25 @@
 //! The wiring: watches MultiClusters, and runs one member for each.
 //!
-//! `supervisor` watches the objects and starts a task for each of them; `member` is that task, the asynchronous shell
-//! around [`crate::election::Member`]: it hears by `ear`, has the payload run by `application`, and writes the status by
-//! `store`. `report`, `words` and `chronicle` say what it tells users.
+//! `supervisor` watches the objects and starts a task for each of them; `service` is that task, which runs one `member`
+//! after the other: the asynchronous shell around [`crate::election::Member`]. It goes by `lifecycle`, hears by `ear`, has
+//! the payload run by `application`, and writes the status by `store`. `report`, `words` and `chronicle` say what it
+//! tells users, `announcer` tells it.
 
+mod announcer;
 mod application;
 mod chronicle;
 mod ear;
 mod finalizer;
+mod lifecycle;
 mod member;
 mod own_address;
 mod report;
+mod service;
 mod shared;
 mod store;
 mod supervisor;
+mod turns;
+mod unreachable;
 mod words;
 
 pub use supervisor::{Error, run};

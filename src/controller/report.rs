@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::{
     ConditionType, LeaderStatus, MemberState, MemberStatus, Move, MultiClusterStatus, ObjectState,
-    PayloadObject, PayloadStatus, QuorumMode, QuorumStatus, Role, set_condition,
+    PayloadObject, PayloadStatus, QuorumMode, QuorumStatus, Role, set_condition, whole_seconds,
 };
 use crate::election::{Fault, Part, Peer, Problem, Refusal, Tick, View};
 use crate::payload::{self, ObjectStatus, Phase};
@@ -117,7 +117,7 @@ fn role(known: &Knowledge<'_>) -> Role {
 fn members(view: &View, known: &Knowledge<'_>) -> Vec<MemberStatus> {
     let seen = |at: Tick| {
         let ago = jiff::SignedDuration::from_millis(known.tick.since(at));
-        known.now.checked_sub(ago).ok().map(Time)
+        known.now.checked_sub(ago).ok().map(whole_seconds)
     };
     let member = |peer: &Peer| MemberStatus {
         name: peer.profile.name.clone(),
@@ -517,3 +517,7 @@ pub(super) fn differs(new: &MultiClusterStatus, old: &MultiClusterStatus) -> boo
     };
     quiet(new) != quiet(old)
 }
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -540,10 +540,14 @@ enum Trust {
 /// Each start takes the next incarnation, on top of exactly what it read: of two that start at once the first counts,
 /// and nothing that a former one wrote at the last moment is forgotten.
 fn trust(found: &MultiClusterStatus, known: &MultiClusterStatus, writer: &str, incarnation: u64) -> Trust {
+    let is_ours = |memory: &Option<Memory>| memory.as_ref().is_some_and(|memory| memory.writer == writer);
+    // A former one may also have saved what it was about to create, and nothing else.
+    if !is_ours(&known.memory) && !is_ours(&found.memory) && inventory_of(found) != inventory_of(known) {
+        return Trust::Outdated;
+    }
     if found.memory == known.memory {
         return Trust::Ours;
     }
-    let is_ours = |memory: &Option<Memory>| memory.as_ref().is_some_and(|memory| memory.writer == writer);
     if is_ours(&found.memory) {
         return Trust::Forged;
     }
@@ -655,6 +659,26 @@ mod tests {
         assert_eq!(recall(&MultiClusterStatus::default()), Ok(None));
     }
 
+    fn entry(name: &str, uid: Option<&str>, kept: bool) -> Entry {
+        Entry {
+            key: ObjectKey {
+                group: "apps".to_owned(),
+                kind: "Deployment".to_owned(),
+                namespace: Some("shop".to_owned()),
+                name: name.to_owned(),
+            },
+            version: "v1".to_owned(),
+            uid: uid.map(str::to_owned),
+            kept,
+        }
+    }
+
+    fn inventory(names: &[&str]) -> Inventory {
+        Inventory {
+            entries: names.iter().map(|name| entry(name, None, false)).collect(),
+        }
+    }
+
     #[test]
     fn of_two_controllers_one_gives_way_and_what_was_written_last_is_never_forgotten() {
         let written = |writer: &str, incarnation, term| {
@@ -675,7 +699,23 @@ mod tests {
         // Another started at the same time and was first.
         assert_eq!(trust(&written("b", 4, 7), &read, "a", 4), Trust::Outdated);
 
+        // The former controller has saved its inventory since.
+        let mut saved = read.clone();
+        list_inventory(&mut saved, &inventory(&["a"]));
+        assert_eq!(trust(&saved, &read, "a", 4), Trust::Outdated);
+        assert_eq!(trust(&read, &saved, "a", 4), Trust::Outdated);
+        let mut told = saved.clone();
+        told.term = Some(7);
+        assert_eq!(
+            trust(&told, &saved, "a", 4),
+            Trust::Ours,
+            "the inventory is the same"
+        );
+
         let ours = written("a", 4, 7);
+        let mut edited = ours.clone();
+        list_inventory(&mut edited, &inventory(&["a"]));
+        assert_eq!(trust(&edited, &ours, "a", 4), Trust::Ours, "and is put back");
         assert_eq!(trust(&written("b", 5, 7), &ours, "a", 4), Trust::TakenOver);
         assert_eq!(trust(&written("b", 4, 7), &ours, "a", 4), Trust::TakenOver);
         assert_eq!(trust(&written("a", 4, 8), &ours, "a", 4), Trust::Forged);
@@ -688,18 +728,6 @@ mod tests {
 
     #[test]
     fn the_inventory_survives_in_the_status() {
-        let key = |name: &str, namespace: Option<&str>| ObjectKey {
-            group: "apps".to_owned(),
-            kind: "Deployment".to_owned(),
-            namespace: namespace.map(str::to_owned),
-            name: name.to_owned(),
-        };
-        let entry = |name: &str, uid: Option<&str>, kept| Entry {
-            key: key(name, Some("shop")),
-            version: "v1".to_owned(),
-            uid: uid.map(str::to_owned),
-            kept,
-        };
         let inventory = Inventory {
             entries: vec![entry("a", Some("u1"), false), entry("b", None, true)],
         };

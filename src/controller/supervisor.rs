@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::shared::Shared;
-use super::{Options, member};
+use super::turns::Turns;
+use super::{Options, service};
 use crate::api::MultiCluster;
 use crate::observe::events;
 use crate::observe::health::Health;
@@ -35,6 +36,11 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 const WRITE_LIMIT: Duration = Duration::from_secs(3);
 /// A request that only reads or marks an object.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// A watch is begun anew after this long, since one whose connection was lost in silence is not noticed sooner: an edit
+/// or a deletion of a MultiCluster is then followed as soon as a change of a payload's object is.
+const WATCH_SECONDS: u32 = 20;
+/// A watch ends sooner than this, so a list or watch from which nothing comes for so long is dead.
+const WATCH_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why the controller ended.
 #[derive(Debug, thiserror::Error)]
@@ -72,11 +78,8 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let mut served = tokio::spawn(server.run(health.clone(), metrics.clone(), serving.clone()));
 
     let client_error = |error| Error::Client(Box::new(error));
-    let mut once = options.config.clone();
-    once.default_retry = false;
-    once.read_timeout = Some(REQUEST_TIMEOUT);
-    let client = Client::try_from(once).map_err(client_error)?;
-    let watching = Client::try_from(options.config.clone()).map_err(client_error)?;
+    let client = Client::try_from(for_requests(&options.config)).map_err(client_error)?;
+    let watching = Client::try_from(for_watches(&options.config)).map_err(client_error)?;
     let access = Access::new(&options.config, {
         let metrics = metrics.clone();
         move |verb, code| metrics.count_api_error(verb, code)
@@ -98,6 +101,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let mut members = Members {
         shared: Arc::clone(&shared),
         tasks: HashMap::new(),
+        turns: Turns::default(),
         tracker: TaskTracker::new(),
     };
     let outcome = tokio::select! {
@@ -127,11 +131,28 @@ pub async fn run(options: Options) -> Result<(), Error> {
     outcome
 }
 
+/// Each request is sent once, and has its whole time, also on a connection that was idle before.
+fn for_requests(config: &kube::Config) -> kube::Config {
+    let mut config = config.clone();
+    config.default_retry = false;
+    config.read_timeout = Some(REQUEST_TIMEOUT);
+    config.reset_reader_on_write = true;
+    config
+}
+
+fn for_watches(config: &kube::Config) -> kube::Config {
+    let mut config = config.clone();
+    config.read_timeout = Some(WATCH_READ_TIMEOUT);
+    config.reset_reader_on_write = true;
+    config
+}
+
 /// One task for each MultiCluster.
 struct Members {
     shared: Arc<Shared>,
     /// By UID: a recreated object is another member.
     tasks: HashMap<String, watch::Sender<Option<Arc<MultiCluster>>>>,
+    turns: Turns,
     tracker: TaskTracker,
 }
 
@@ -143,7 +164,9 @@ impl Members {
             Some(namespace) => Api::namespaced_with(client, namespace, &resource),
             None => Api::all_with(client, &resource),
         };
-        let mut stream = watcher(api, watcher::Config::default()).default_backoff().boxed();
+        let mut stream = watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
+            .default_backoff()
+            .boxed();
         let mut beat = interval(BEAT);
         let mut listed: Vec<String> = Vec::new();
         loop {
@@ -170,8 +193,8 @@ impl Members {
                 Ok(watcher::Event::Apply(object)) => self.take(object),
                 Ok(watcher::Event::Delete(object)) => self.drop_member(&object.uid().unwrap_or_default()),
                 Err(error) => {
-                    // Members go on without the watch; a missing definition shows here too.
-                    health.set_watching(!is_missing(&error));
+                    // Members go on without the watch.
+                    take_failure(health, &error);
                     tracing::warn!(%error, "the watch on MultiClusters failed and is begun again");
                 }
             }
@@ -193,10 +216,12 @@ impl Members {
         {
             return;
         }
+        let turn = format!("{}/{name}", object.namespace().unwrap_or_default());
+        let turn = self.turns.of(turn);
         let (sender, receiver) = watch::channel(Some(object));
         self.tasks.insert(uid, sender);
-        self.tracker
-            .spawn(member::serve(Arc::clone(&self.shared), receiver));
+        let task = service::serve(Arc::clone(&self.shared), receiver, turn);
+        self.tracker.spawn(task);
     }
 
     /// Ends the members whose objects a new list no longer has.
@@ -241,8 +266,11 @@ impl Members {
     }
 }
 
-fn is_missing(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.is_not_found())
+/// A watch that stood is begun again after most failures; without the definition there is nothing to be watched.
+fn take_failure(health: &Health, error: &watcher::Error) {
+    if matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.is_not_found()) {
+        health.set_watching(false);
+    }
 }
 
 /// SIGTERM and SIGINT.
@@ -265,5 +293,48 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_request_has_its_whole_time_and_a_silent_watch_is_begun_anew() {
+        let config = kube::Config::new(hyper::Uri::from_static("https://newyork:6443"));
+        let requests = for_requests(&config);
+        assert_eq!(
+            (
+                requests.read_timeout,
+                requests.reset_reader_on_write,
+                requests.default_retry
+            ),
+            (Some(REQUEST_TIMEOUT), true, false)
+        );
+        let watches = for_watches(&config);
+        assert_eq!(
+            (watches.read_timeout, watches.reset_reader_on_write),
+            (Some(WATCH_READ_TIMEOUT), true)
+        );
+        assert!(u64::from(WATCH_SECONDS) < WATCH_READ_TIMEOUT.as_secs());
+    }
+
+    #[test]
+    fn a_controller_is_ready_when_its_watch_has_stood_and_until_the_definition_is_missing() {
+        let health = Health::new(STALL_LIMIT);
+        let failure = |code, reason| {
+            let status = Status::failure("no", reason).with_code(code).boxed();
+            watcher::Error::InitialListFailed(kube::Error::Api(status))
+        };
+        take_failure(&health, &failure(403, "Forbidden"));
+        assert!(health.ready().is_err(), "it never stood");
+        health.set_watching(true);
+        take_failure(&health, &failure(503, "ServiceUnavailable"));
+        assert!(health.ready().is_ok());
+        take_failure(&health, &failure(404, "NotFound"));
+        assert!(health.ready().is_err());
     }
 }

@@ -66,7 +66,7 @@ impl Health {
     }
 
     /// Fails while the API server is not being watched, with the reason.
-    pub(super) fn ready(&self) -> Result<(), String> {
+    pub(crate) fn ready(&self) -> Result<(), String> {
         if self.state.watching.load(Ordering::Relaxed) {
             Ok(())
         } else {

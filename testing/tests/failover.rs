@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use flagship::api::FINALIZER;
 use flagship_testing::{
     History, Manifest, PATIENCE, Presence, Recorder, Selection, SharedSites, Site, TestResult, Turn,
     condition,
@@ -20,7 +21,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::ListParams;
 use rand::{RngExt, SeedableRng};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 static SITES: SharedSites<3> = SharedSites::new(["newyork", "sheffield", "gotham"]);
@@ -376,6 +377,109 @@ async fn deleting_the_definition_ends_its_members_and_hangs_nothing() -> TestRes
         .await?;
     leads_alone(&turn, newyork).await?;
     assert_eq!(newyork.controller.pid()?, pid);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_ran_before_is_stopped_although_the_spec_has_become_invalid() -> TestResult {
+    let turn = SITES.turn("invalid").await?;
+    let [newyork, sheffield, _] = &*turn;
+    let namespace = &turn.namespace;
+    newyork_leads(&turn).await?;
+    newyork
+        .patch_spec(namespace, json!({"serviceAddress": "172.18.100.300"}))
+        .await?;
+    newyork
+        .wait_for_condition(namespace, "InvalidSpec", "True", "Invalid")
+        .await?;
+    assert!(newyork.status(namespace).await?.leading, "by the last valid spec");
+    newyork.controller.kill().await?;
+    sheffield.wait_until_leading(namespace).await?;
+    newyork.controller.start()?;
+    newyork
+        .wait_until("the old payload is gone", PATIENCE, async |_| {
+            Ok::<_, kube::Error>(standing(newyork, namespace).await?.deployments == 0)
+        })
+        .await?;
+    assert!(sheffield.status(namespace).await?.leading);
+    apply(&turn, newyork, &member(&turn, newyork, 10).ready()).await?;
+    leads_alone(&turn, newyork).await
+}
+
+#[tokio::test]
+async fn a_deleted_member_leaves_once_however_long_others_keep_its_object() -> TestResult {
+    let turn = SITES.turn("kept").await?;
+    let [newyork, sheffield, _] = &*turn;
+    let namespace = &turn.namespace;
+    newyork_leads(&turn).await?;
+    // As a tool does that replaces whole objects.
+    let finalize = async |finalizers: Value| {
+        let finalizers = json!({"metadata": {"finalizers": finalizers}}).to_string();
+        let patch = [
+            "patch",
+            "multicluster",
+            "newyork",
+            "-n",
+            namespace,
+            "--type=merge",
+            "-p",
+            &finalizers,
+        ];
+        newyork.kubectl(&patch).await
+    };
+    finalize(json!(["example.com/backup"])).await?;
+    newyork
+        .wait_until("the finalizer is put back", PATIENCE, async |_| {
+            let finalizers = newyork.multicluster(namespace).await?.metadata.finalizers;
+            let both = ["example.com/backup", FINALIZER].map(str::to_owned).to_vec();
+            Ok::<_, kube::Error>(finalizers == Some(both))
+        })
+        .await?;
+    newyork
+        .kubectl(&[
+            "delete",
+            "multicluster",
+            "newyork",
+            "-n",
+            namespace,
+            "--wait=false",
+        ])
+        .await?;
+    sheffield.wait_until_leading(namespace).await?;
+    newyork
+        .wait_until("its own finalizer is off", PATIENCE, async |_| {
+            let finalizers = newyork.multicluster(namespace).await?.metadata.finalizers;
+            Ok::<_, kube::Error>(finalizers == Some(vec!["example.com/backup".to_owned()]))
+        })
+        .await?;
+    let incarnation = async || {
+        let memory = newyork.status(namespace).await?.memory.unwrap();
+        let record: Value = serde_json::from_str(&memory.record)?;
+        Ok::<_, Box<dyn std::error::Error>>(record["incarnation"].clone())
+    };
+    let left = incarnation().await?;
+    sleep(QUIET).await;
+    assert_eq!(incarnation().await?, left, "it was started again");
+    newyork.controller.kill().await?;
+    newyork.controller.start()?;
+    newyork.controller.wait_until_ready().await?;
+    sleep(QUIET).await;
+    assert_eq!(
+        incarnation().await?,
+        left,
+        "it was started again by another process"
+    );
+    assert!(sheffield.status(namespace).await?.leading);
+    finalize(json!([])).await?;
+    let gone = [
+        "wait",
+        "--for=delete",
+        "multicluster/newyork",
+        "-n",
+        namespace,
+        "--timeout=60s",
+    ];
+    newyork.kubectl(&gone).await?;
     Ok(())
 }
 

@@ -49,6 +49,17 @@ fn a_drop_by_force_names_every_object_that_runs_on() {
 }
 
 #[test]
+fn only_our_finalizer_is_taken_off_and_only_of_the_version_that_was_seen() {
+    let mut newyork = member("newyork", json!(null));
+    newyork.metadata.resource_version = Some("7".to_owned());
+    newyork.metadata.finalizers = Some(vec!["example.com/backup".to_owned(), FINALIZER.to_owned()]);
+    assert_eq!(
+        without_finalizer(&newyork),
+        json!({"metadata": {"resourceVersion": "7", "finalizers": ["example.com/backup"]}})
+    );
+}
+
+#[test]
 fn long_lists_are_cut() {
     let names = (0..25).map(|n| format!("shop/{n:02}")).collect();
     assert!(list(&names).ends_with("shop/19 and 5 more"));
