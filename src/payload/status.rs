@@ -117,6 +117,6 @@ pub enum ObjectState {
     Stuck,
     /// It is left in place by policy, still ours.
     Kept,
-    /// It lost our mark or was replaced by somebody's, so it was left alone and is ours no more.
+    /// Another object has its name, or another MultiCluster has marked it, so it was left alone and is ours no more.
     Released,
 }

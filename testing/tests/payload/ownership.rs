@@ -8,7 +8,7 @@ use kube::api::DeleteParams;
 use super::lone::{Lone, api, config_map};
 use super::site;
 
-fn definition(plural: &str, kind: &str) -> String {
+pub(super) fn definition(plural: &str, kind: &str) -> String {
     format!(
         "---
 apiVersion: apiextensions.k8s.io/v1

@@ -7,6 +7,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use super::lone::{Lone, api, config_map};
+use super::ownership::definition;
 use super::site;
 
 const CLAIM: &str = "---
@@ -113,6 +114,38 @@ async fn a_namespace_of_ours_with_foreign_contents_stays_and_says_why() -> TestR
     config_maps.delete("theirs", &DeleteParams::default()).await?;
     again.delete().await?;
     assert!(namespaces.get_opt(&own).await?.is_none());
+    Ok(())
+}
+
+/// The kinds of a cluster change while a payload runs; a Namespace is not deleted by those that were known at its start.
+#[tokio::test]
+async fn a_namespace_that_holds_an_object_of_a_newer_kind_stays() -> TestResult {
+    let site = site().await?;
+    let namespace = site.fresh_namespace("newer").await?;
+    let own = format!("{namespace}-own");
+    let payload = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {own}}}\n");
+    let lone = Lone::launch(site, &namespace, &payload).await?;
+    lone.until_applied().await?;
+    site.apply(&definition("trinkets", "Trinket")).await?;
+    site.kubectl(&[
+        "wait",
+        "--for=condition=Established",
+        "customresourcedefinition/trinkets.example.com",
+    ])
+    .await?;
+    let theirs = "apiVersion: example.com/v1\nkind: Trinket\nmetadata: {name: theirs}\nspec: {size: 1}\n";
+    site.apply_in(&own, theirs).await?;
+
+    lone.delete().await?;
+    let trinkets = api(site.client()?, "example.com/v1", "Trinket", &own);
+    assert_eq!(trinkets.get("theirs").await?.metadata.deletion_timestamp, None);
+    let namespaces = api(site.client()?, "v1", "Namespace", "");
+    assert_eq!(namespaces.get(&own).await?.metadata.deletion_timestamp, None);
+    lone.until_event(
+        "PayloadStopped",
+        "it holds what is not of this payload: Trinket theirs",
+    )
+    .await?;
     Ok(())
 }
 
