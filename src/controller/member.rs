@@ -129,7 +129,13 @@ impl Shell {
         shared.tasks.spawn(writer.run());
         let metrics = shared.metrics.member(&namespace, &name);
         let owner = Owner { namespace, name };
-        let inventory = store::inventory_of(&status);
+        let mut inventory = store::inventory_of(&status);
+        if memory_trouble.is_some() {
+            // Whoever changed the memory may have changed the list as well: only our mark tells what is ours.
+            for entry in &mut inventory.entries {
+                entry.uid = None;
+            }
+        }
         let application = Application::start(&shared, owner, inventory, store.clone());
         Ok(Shell {
             metrics,

@@ -255,6 +255,9 @@ struct Item {
     maybe_created: bool,
     kept: bool,
     uid: Option<String>,
+    /// Whether this process created the object of that UID or saw our mark on it. What was only read from an inventory may
+    /// have been written there by anybody.
+    uid_is_certain: bool,
     seen: Seen,
     /// What it looked like, on the fields that we wrote, when it was right.
     expected: Option<Projection>,
@@ -302,6 +305,8 @@ enum Seen {
     Absent,
     /// Another MultiCluster's, if named, or nobody's.
     Foreign(Option<String>),
+    /// The inventory lists its UID, but it does not bear our mark: a person has to tell whose it is.
+    Unmarked,
     Ours(Live),
 }
 
@@ -340,6 +345,7 @@ impl Item {
             maybe_created: false,
             kept: false,
             uid: None,
+            uid_is_certain: false,
             seen: Seen::Unknown,
             expected: None,
             right: false,
@@ -368,7 +374,7 @@ impl Item {
         match &self.seen {
             Seen::Ours(live) => self.right && live.serves && !live.deleting,
             Seen::Foreign(_) => key.is_shareable(),
-            Seen::Unknown | Seen::Unsure | Seen::Absent => false,
+            Seen::Unknown | Seen::Unsure | Seen::Absent | Seen::Unmarked => false,
         }
     }
 

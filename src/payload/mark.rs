@@ -1,7 +1,7 @@
 //! The marks by which an object of a payload is known.
 //!
-//! An object is ours if its label *and* its annotation name our MultiCluster; or if they are gone, but its UID is that of
-//! the object that was created here. The group's id in it decides nothing about
+//! An object is ours if its label *and* its annotation name our MultiCluster; or if they are gone, but this process
+//! created it or saw them. The group's id in it decides nothing about
 //! that: a MultiCluster that joins another group, or is made anew under its name, is still the only writer of that name
 //! in this cluster, and must be able to take up and remove what its predecessor left. Terms, however, are compared
 //! within one group only.

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use rand::rngs::StdRng;
 use serde_json::Value;
 
 use super::{
-    Failure, Fault, Ledger, Live, Mode, OnDemotion, Outcome, SAVE_DELAY, Seen, Step, SweepState, Swept,
+    Failure, Fault, Item, Ledger, Live, Mode, OnDemotion, Outcome, SAVE_DELAY, Seen, Step, SweepState, Swept,
     WatchedKind,
 };
 use crate::payload::{
@@ -13,7 +14,7 @@ use crate::payload::{
     catalog::Kinds,
     inventory::{Inventory, StoreError},
     managers,
-    mark::{self, Mark, ON_DEMOTION_ANNOTATION, Stamp},
+    mark::{self, MULTICLUSTER_ANNOTATION, Mark, ON_DEMOTION_ANNOTATION, PAYLOAD_LABEL, Stamp},
     object::ObjectKey,
     project::{contains, project},
     status::ObjectState,
@@ -46,6 +47,15 @@ const SERVING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The longest text about one object: a sentence of the API server with long names in it.
 const MESSAGE_BYTES_MAX: usize = 600;
+
+impl Item {
+    /// Looks again a little later than the last time.
+    fn await_change(&mut self, now: Duration, rng: &mut StdRng) {
+        let (since, looks) = self.awaited.unwrap_or((now, 0));
+        self.awaited = Some((since, looks + 1));
+        self.due = now + AWAITED.delay(looks + 1, rng);
+    }
+}
 
 impl Ledger {
     /// A step has come to its end.
@@ -277,6 +287,7 @@ impl Ledger {
                 item.uid = Some(uid.clone());
                 self.save_due.get_or_insert(now + SAVE_DELAY);
             }
+            item.uid_is_certain = true;
             if let Mode::Running { payload, .. } = &self.mode
                 && let Some(document) = item.document.and_then(|index| payload.documents().get(index))
             {
@@ -300,7 +311,32 @@ impl Ledger {
             Mark::Ours(stamp) => stamp,
             // We created it, and somebody has taken our mark away: that is drift like any other, and no reason to let it
             // run on after a stop.
-            Mark::None if item.uid.as_ref() == Some(&uid) => Stamp::default(),
+            Mark::None if item.uid_is_certain && item.uid.as_ref() == Some(&uid) => Stamp::default(),
+            Mark::None
+                if item.uid.as_ref() == Some(&uid)
+                    && !key.is_shareable()
+                    && !keeps(key, on_demotion(object)) =>
+            {
+                item.seen = Seen::Unmarked;
+                item.await_change(now, &mut self.rng);
+                item.fault = Some(Fault {
+                    state: if running {
+                        ObjectState::Foreign
+                    } else {
+                        ObjectState::Stuck
+                    },
+                    message: format!(
+                        "it is listed as created here, but does not bear our mark, so it is neither changed nor deleted: \
+                         if it is of this payload, put the label {PAYLOAD_LABEL}={} and the annotation \
+                         {MULTICLUSTER_ANNOTATION}={} back, or delete it; if it is not, annotate it with \
+                         {ON_DEMOTION_ANNOTATION}=Keep",
+                        self.owner.label_value(),
+                        self.owner
+                    ),
+                    attempts: 1,
+                });
+                return;
+            }
             foreign => {
                 // From here on it is looked at rather than created.
                 item.conflicts = 0;
@@ -334,6 +370,7 @@ impl Ledger {
                 item.fault = None;
             }
         }
+        item.uid_is_certain = true;
         if item.uid.as_ref() != Some(&uid) || item.suspected || !item.owned {
             (item.uid, item.suspected, item.owned) = (Some(uid.clone()), false, true);
             self.save_due.get_or_insert(now + SAVE_DELAY);
@@ -344,9 +381,7 @@ impl Ledger {
         if !deleting && serves {
             item.awaited = None;
         } else {
-            let (since, looks) = item.awaited.unwrap_or((now, 0));
-            item.awaited = Some((since, looks + 1));
-            item.due = now + AWAITED.delay(looks + 1, &mut self.rng);
+            item.await_change(now, &mut self.rng);
         }
         item.seen = Seen::Ours(Live {
             uid,
@@ -586,6 +621,14 @@ fn texts(list: &Value) -> Vec<String> {
 
 fn is_deleting(object: &Value) -> bool {
     !object["metadata"]["deletionTimestamp"].is_null()
+}
+
+/// Whether a stop leaves the object in place by policy.
+pub(super) fn keeps(key: &ObjectKey, policy: Option<OnDemotion>) -> bool {
+    match policy {
+        Some(policy) => policy == OnDemotion::Keep,
+        None => key.is_persistent_volume_claim(),
+    }
 }
 
 fn on_demotion(object: &Value) -> Option<OnDemotion> {

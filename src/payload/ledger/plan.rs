@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Fault, Item, Ledger, Mode, OnDemotion, SAVE_DELAY, Seen, Step, SweepState};
+use super::{Action, Fault, Item, Ledger, Mode, SAVE_DELAY, Seen, Step, SweepState, observe::keeps};
 use crate::payload::{
     inventory::OBJECTS_MAX,
     object::ObjectKey,
@@ -188,7 +188,7 @@ impl Ledger {
                 (item.seen, item.fault) = (Seen::Absent, None);
             }
             match &item.seen {
-                Seen::Unknown | Seen::Unsure => continue,
+                Seen::Unknown | Seen::Unsure | Seen::Unmarked => continue,
                 Seen::Absent if item.maybe_until.is_some() => continue,
                 Seen::Absent => item.owned = false,
                 Seen::Foreign(_) => {
@@ -209,11 +209,7 @@ impl Ledger {
                     }
                 }
                 Seen::Ours(live) => {
-                    let keep = match live.on_demotion {
-                        Some(policy) => policy == OnDemotion::Keep,
-                        None => key.is_persistent_volume_claim(),
-                    };
-                    if !keep {
+                    if !keeps(key, live.on_demotion) {
                         continue;
                     }
                     item.kept = true;
@@ -337,7 +333,7 @@ fn next_write(item: &Item, key: &ObjectKey, now: Duration) -> Next {
         // What was created before is looked at; what was not is created at once, which fails if it exists.
         Seen::Unknown if item.uid.is_some() => Step::Look,
         Seen::Unknown | Seen::Absent => Step::Create,
-        Seen::Unsure => Step::Look,
+        Seen::Unsure | Seen::Unmarked => Step::Look,
         Seen::Foreign(_) if key.is_shareable() => return Next::Nothing,
         Seen::Foreign(_) => Step::Look,
         Seen::Ours(live) if live.deleting => Step::Look,
@@ -363,7 +359,7 @@ fn next_removal(item: &Item, key: &ObjectKey, now: Duration) -> Next {
         return Next::Nothing;
     }
     let step = match &item.seen {
-        Seen::Unknown | Seen::Unsure => Step::Look,
+        Seen::Unknown | Seen::Unsure | Seen::Unmarked => Step::Look,
         Seen::Ours(live) if live.deleting => Step::Look,
         Seen::Ours(_) if key.is_namespace() && !item.empty => Step::ListContents,
         Seen::Ours(_) if key.is_custom_resource_definition() && !item.empty => Step::ListCustomResources,

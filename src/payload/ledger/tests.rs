@@ -14,7 +14,7 @@ use super::*;
 use crate::payload::{
     inventory::{OBJECTS_MAX, StoreError},
     ledger::plan::Plan,
-    mark::PAYLOAD_LABEL,
+    mark::{ON_DEMOTION_ANNOTATION, PAYLOAD_LABEL},
     status::{Phase, Status},
 };
 
@@ -1375,13 +1375,15 @@ fn a_namespace_is_listed_anew_before_each_attempt_to_delete_it() {
 }
 
 #[test]
-fn what_lost_its_mark_is_ours_by_its_uid_and_goes_with_the_rest() {
-    let mut before = Desk::running(&["a", "b"].map(|name| manifest("ConfigMap", name)).concat());
-    let inventory = before.ledger.saved.clone();
-    let (mut unmarked, mut others) = (before.object("ConfigMap a"), before.object("ConfigMap b"));
+fn what_lost_its_mark_goes_with_the_rest_if_this_process_saw_it() {
+    let mut desk = Desk::running(&["a", "b"].map(|name| manifest("ConfigMap", name)).concat());
+    let (mut unmarked, mut others) = (desk.object("ConfigMap a"), desk.object("ConfigMap b"));
     unmarked["metadata"]["labels"] = json!({});
     others["metadata"]["annotations"]["flagship.dev/multicluster"] = "shop/sheffield".into();
-    let mut desk = Desk::new(inventory);
+    for (name, last) in [("ConfigMap a", &unmarked), ("ConfigMap b", &others)] {
+        let key = desk.key(name).0;
+        desk.ledger.unwatched(desk.now, &key, last);
+    }
     desk.stop();
     assert_eq!(desk.plan(), ["Look ConfigMap b", "Look ConfigMap a"]);
     desk.answer("ConfigMap a", Outcome::Object(unmarked));
@@ -1389,6 +1391,63 @@ fn what_lost_its_mark_is_ours_by_its_uid_and_goes_with_the_rest() {
     desk.answer("ConfigMap b", Outcome::Object(others));
     assert_eq!(desk.plan(), ["Delete u-a@13 ConfigMap a"]);
     assert_eq!(desk.state("ConfigMap b"), ObjectState::Released);
+}
+
+/// Whoever can write the status can write any UID into it.
+#[test]
+fn what_is_only_listed_as_ours_is_neither_touched_nor_reported_as_gone() {
+    let text = manifest("ConfigMap", "a");
+    let mut before = Desk::running(&text);
+    let inventory = before.ledger.saved.clone();
+    let marked = before.object("ConfigMap a");
+    let mut unmarked = marked.clone();
+    unmarked["metadata"]["labels"] = json!({});
+
+    let mut desk = Desk::new(inventory);
+    desk.run(1, &text);
+    for _ in 0..3 {
+        assert_eq!(desk.plan(), ["Look ConfigMap a"]);
+        desk.answer("ConfigMap a", Outcome::Object(unmarked.clone()));
+        assert_eq!(desk.plan(), [] as [&str; 0]);
+        assert_eq!(desk.state("ConfigMap a"), ObjectState::Foreign);
+        desk.wait(Duration::from_secs(2));
+    }
+    desk.stop();
+    for _ in 0..3 {
+        assert_eq!(desk.plan(), ["Look ConfigMap a"]);
+        desk.answer("ConfigMap a", Outcome::Object(unmarked.clone()));
+        assert_eq!(desk.plan(), [] as [&str; 0]);
+        let Phase::CannotStop { reason } = desk.status().phase else {
+            panic!("{:?}", desk.status());
+        };
+        assert!(
+            reason.contains("put the label flagship.dev/payload-of="),
+            "{reason}"
+        );
+        desk.wait(Duration::from_secs(2));
+    }
+    let inventory = desk.ledger.inventory();
+    assert_eq!(inventory.entries.len(), 1, "it is not forgotten");
+
+    // Each of the three ways out that the message names.
+    let mut kept = unmarked.clone();
+    kept["metadata"]["annotations"][ON_DEMOTION_ANNOTATION] = "Keep".into();
+    let outcomes = [
+        (Outcome::Object(marked), "Delete u-a@12 ConfigMap a"),
+        (Outcome::Gone, "Sweep [ConfigMap a]"),
+        (Outcome::Object(kept), "Sweep [ConfigMap a]"),
+    ];
+    for (outcome, next) in outcomes {
+        let mut desk = Desk::new(inventory.clone());
+        desk.stop();
+        desk.plan();
+        desk.answer("ConfigMap a", Outcome::Object(unmarked.clone()));
+        desk.plan();
+        desk.wait(Duration::from_secs(2));
+        desk.plan();
+        desk.answer("ConfigMap a", outcome);
+        assert_eq!(desk.plan(), [next]);
+    }
 }
 
 #[test]
