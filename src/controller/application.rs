@@ -12,7 +12,7 @@ use super::shared::Shared;
 use super::store::Store;
 use crate::election::{self, Order};
 use crate::observe::metrics::MemberMetrics;
-use crate::payload::{self, Inventory, NumberedOrder, ObjectState, Owner, Payload, Phase, Runner};
+use crate::payload::{self, Catalog, Inventory, NumberedOrder, ObjectState, Owner, Payload, Phase, Runner};
 
 /// A payload and the runner that carries it out.
 pub(super) struct Application {
@@ -137,6 +137,12 @@ impl Application {
             number: self.orders_given,
             order,
         });
+    }
+
+    /// The inventory that the runner would save first if it were ordered to run what there is to run.
+    pub(super) fn foresee(&self, catalog: &Catalog, saved: Inventory) -> Option<Inventory> {
+        let payload = self.payload.as_ref()?;
+        payload::foresee(catalog, &self.owner, payload, saved)
     }
 
     /// What the runner may go by from now on.

@@ -28,7 +28,7 @@ use crate::election::{
     Received, Settings, Tick,
 };
 use crate::observe::metrics::MemberMetrics;
-use crate::payload::{self, Owner};
+use crate::payload::{self, Inventory, Owner};
 use crate::peer::{self, To};
 
 /// Written memories that wait to be heard of: one is under way at a time.
@@ -448,7 +448,10 @@ impl Shell {
         for command in commands {
             match command {
                 Command::Send { to, group, message } => self.send(&to, group, &message),
-                Command::Persist { number, durable } => self.store.persist(number, durable),
+                Command::Persist { number, durable } => {
+                    let foreseen = self.foreseen(&durable);
+                    self.store.persist(number, durable, foreseen);
+                }
                 Command::Payload { number, order } => {
                     self.order = (number, order);
                     self.dirty = true;
@@ -457,6 +460,17 @@ impl Shell {
                 Command::Notify(notice) => self.take_notice(&notice),
             }
         }
+    }
+
+    /// What this member will save of its payload first, if the vote for itself is won.
+    fn foreseen(&self, durable: &Durable) -> Option<Inventory> {
+        let may_start = durable.vote == Some(self.id) && !matches!(self.order.1, Order::Run { .. });
+        may_start
+            .then(|| {
+                self.application
+                    .foresee(&self.shared.catalog, self.store.inventory())
+            })
+            .flatten()
     }
 
     fn publish_claim(&self) {

@@ -40,7 +40,7 @@ impl Member {
         {
             context.notify(Notice::Following { leader: from, term });
         }
-        self.handover = None;
+        (self.handover, self.vote_in_hand) = (None, None);
         self.promise_to(from, term, context.now);
         self.heard = Some(Heard {
             leader: from,
@@ -116,7 +116,13 @@ impl Member {
             && self.payload_gone
     }
 
-    pub(super) fn on_handover(&mut self, from: MemberId, term: Term, context: &mut Context<'_>) {
+    pub(super) fn on_handover(
+        &mut self,
+        from: MemberId,
+        term: Term,
+        vote: Option<Term>,
+        context: &mut Context<'_>,
+    ) {
         let current = self
             .promise
             .is_some_and(|p| p.leader == Some(from) && p.term == term);
@@ -127,6 +133,7 @@ impl Member {
         self.promise = None;
         self.heard = None;
         self.handover = Some(Handover { from, term });
+        self.vote_in_hand = vote.map(|term| (from, term));
         self.not_before = context.now;
         self.begin_campaign(context);
     }

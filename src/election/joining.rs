@@ -530,7 +530,7 @@ impl Member {
         }
         self.dissolving = false;
         (self.claim, self.promise, self.heard) = (None, None, None);
-        (self.handover, self.ballot) = (None, None);
+        (self.handover, self.vote_in_hand, self.ballot) = (None, None, None);
         self.role = Role::Outside(joining);
         self.seek(context);
     }

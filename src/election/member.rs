@@ -75,6 +75,8 @@ pub struct Member {
     pub(super) jitter_ms: i64,
     /// The leader that stepped down in this member's favour.
     pub(super) handover: Option<Handover>,
+    /// The vote that it gave with that, and the term that it is for.
+    pub(super) vote_in_hand: Option<(MemberId, Term)>,
     /// A vote that waits for its write.
     pub(super) ballot: Option<Ballot>,
     /// The last heartbeat, acknowledged again when a write is through.
@@ -161,6 +163,7 @@ impl Member {
             not_before: now,
             jitter_ms: 0,
             handover: None,
+            vote_in_hand: None,
             ballot: None,
             heard: None,
             resignation: None,
@@ -356,10 +359,13 @@ impl Member {
         self.durable.incarnation
     }
 
-    /// The highest term that it knows of durably.
+    /// The term in which it leads, else the highest that it knows of durably.
     #[must_use]
     pub fn term(&self) -> Term {
-        self.durable.term
+        match &self.role {
+            Role::Leading(leading) => leading.term,
+            _ => self.durable.term,
+        }
     }
 
     /// The group that it belongs to.
@@ -441,7 +447,8 @@ impl Member {
     pub(super) fn refuses_ms(&self, candidate: MemberId, handover: Option<Handover>, now: Tick) -> i64 {
         let released = |term: Term| handover.is_some_and(|handover| handover.term >= term);
         let claim_ms = match self.claim {
-            Some(claim) if candidate != self.id && !released(claim.term) => claim.until.since(now).max(0),
+            // A leader that hands over ends its claim itself, whatever others say of it.
+            Some(claim) if candidate != self.id => claim.until.since(now).max(0),
             _ => 0,
         };
         let promise_ms = match self.promise {

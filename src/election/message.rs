@@ -114,6 +114,9 @@ pub enum Message {
     Handover {
         /// The sender's term.
         term: Term,
+        /// The term in which the sender has voted for the receiver already.
+        #[serde(default)]
+        vote: Option<Term>,
     },
     /// "I led in this term, have stopped the payload and will not lead in it again."
     Stopped {

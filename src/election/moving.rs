@@ -1,9 +1,10 @@
 //! Planned moves: stop, confirm stopped, hand over. The sender's claim ends with the handover, irrevocably.
 
 use super::command::{MoveAbort, MoveReason, Notice, StepDown};
+use super::durable::Durable;
 use super::member::{Context, Member, Role};
 use super::message::Message;
-use super::types::{MemberId, Tick};
+use super::types::{MemberId, Term, Tick};
 
 /// For how long a payload may be stopping before a move for preference's sake is given up: Kubernetes' default
 /// termination grace period.
@@ -30,6 +31,7 @@ impl Member {
             return;
         };
         if let Some(moving) = leading.moving {
+            self.write_vote_for_successor(context);
             let overdue = moving.reason == MoveReason::Preemption && moving.since + STOP_TIMEOUT_MS <= now;
             if overdue && resignation.is_none() {
                 self.abort_move(MoveAbort::PayloadStuck, context);
@@ -83,6 +85,37 @@ impl Member {
         if let Role::Leading(leading) = &mut self.role {
             leading.moving = Some(moving);
         }
+        self.write_vote_for_successor(context);
+    }
+
+    /// While the payload stops there is time to make the vote for the successor durable: it goes with the handover, and
+    /// nobody hears of it before. Until then the leader leads on in its term, also if the move is given up.
+    fn write_vote_for_successor(&mut self, context: &mut Context<'_>) {
+        let Role::Leading(leading) = &self.role else {
+            return;
+        };
+        let (Some(Moving { to: Some(to), .. }), Some(roster)) = (leading.moving, self.roster()) else {
+            return;
+        };
+        // One that may lead alone needs no vote but its own.
+        if roster.need() == 1 || self.vote_for_successor(to).is_some() || self.persist_failed {
+            return;
+        }
+        let next = Durable {
+            term: self.term_above(self.durable.term),
+            vote: Some(to),
+            ..self.durable.clone()
+        };
+        self.stage(next, context.out);
+    }
+
+    /// The term in which this leader has voted for its successor.
+    fn vote_for_successor(&self, successor: MemberId) -> Option<Term> {
+        let Role::Leading(leading) = &self.role else {
+            return None;
+        };
+        let voted = self.durable.vote == Some(successor) && self.durable.term > leading.term;
+        voted.then_some(self.durable.term)
     }
 
     fn abort_move(&mut self, reason: MoveAbort, context: &mut Context<'_>) {
@@ -132,13 +165,14 @@ impl Member {
         if successor.is_none() && moving.reason == MoveReason::Preemption {
             return self.abort_move(MoveAbort::SuccessorLost, context);
         }
+        let vote = successor.and_then(|to| self.vote_for_successor(to));
         self.receipt = self.receipt.max(term);
         self.claim = None;
         self.promise = None;
         self.not_before = now + self.settings().lease_ms;
         for id in self.others() {
             let message = if Some(id) == successor {
-                Message::Handover { term }
+                Message::Handover { term, vote }
             } else {
                 Message::Stopped { term }
             };

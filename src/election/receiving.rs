@@ -138,7 +138,7 @@ impl Member {
                 };
                 self.on_ack(from, term, acknowledgement, context);
             }
-            Message::Handover { term } => self.on_handover(from, term, context),
+            Message::Handover { term, vote } => self.on_handover(from, term, vote, context),
             Message::Stopped { term } => self.on_stopped(from, term, context),
             Message::Leave => self.on_leave(from, context),
             Message::Left => self.on_left(context),

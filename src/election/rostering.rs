@@ -27,9 +27,11 @@ impl Member {
 
     /// A new leader writes the roster in its own term before it changes it.
     pub(super) fn restamp_roster(&mut self, context: &mut Context<'_>) {
-        if let Some(next) = self.roster().map(|roster| roster.next(self.durable.term)) {
-            self.write_roster(next, context);
-        }
+        let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
+            return;
+        };
+        let next = roster.next(leading.term);
+        self.write_roster(next, context);
     }
 
     fn write_roster(&mut self, next: Roster, context: &mut Context<'_>) -> bool {

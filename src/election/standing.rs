@@ -68,6 +68,7 @@ impl Member {
         self.handover = self
             .handover
             .filter(|handover| handover.term == self.durable.term);
+        self.vote_in_hand = self.vote_in_hand.filter(|_| self.handover.is_some());
         let deadline = context.now + self.settings().round_ms();
         let term = self.term_above(self.durable.term);
         let standing = Standing::begin(term, Some(deadline));
@@ -98,7 +99,10 @@ impl Member {
     }
 
     fn write_own_vote(&mut self, context: &mut Context<'_>) {
-        let term = self.term_above(self.durable.term);
+        let term = match self.vote_in_hand {
+            Some((_, term)) if term > self.durable.term => term,
+            _ => self.term_above(self.durable.term),
+        };
         let next = Durable {
             term,
             vote: Some(self.id),
@@ -129,6 +133,9 @@ impl Member {
         }
         standing.phase = Phase::Vote;
         standing.granted = vec![id];
+        if let Some((voter, _)) = self.vote_in_hand.take_if(|(_, given_for)| *given_for == term) {
+            standing.granted.push(voter);
+        }
         standing.refused.clear();
         standing.deadline = Some(deadline);
         if let Some(promised) = promised {
@@ -185,7 +192,7 @@ impl Member {
     fn give_up_round(&mut self, wait_ms: i64, context: &mut Context<'_>) {
         let heartbeat_ms = self.settings().heartbeat_ms;
         let pause_ms = heartbeat_ms / 4 + context.below_ms(heartbeat_ms);
-        self.handover = None;
+        (self.handover, self.vote_in_hand) = (None, None);
         self.not_before = context.now + wait_ms.clamp(0, self.settings().lease_ms) + pause_ms;
         self.become_follower(context);
     }

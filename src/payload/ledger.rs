@@ -16,14 +16,14 @@ use std::{
     time::Duration,
 };
 
-use rand::rngs::StdRng;
+use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Map, Value};
 
 use super::{
     catalog::Kinds,
     claim::{SERVER_TIMEOUT_MAX, latest_effect},
     decode::{Document, Payload},
-    inventory::{Entry, Inventory},
+    inventory::{Entry, Inventory, OBJECTS_MAX},
     mark::{self, Owner, Stamp},
     object::ObjectKey,
     order::{NumberedOrder, Order},
@@ -424,6 +424,26 @@ impl Ledger {
         };
         ledger.sort();
         ledger
+    }
+
+    /// What is saved first when this payload is to run; none if it cannot be listed.
+    pub(super) fn foresee(
+        owner: Owner,
+        kinds: Arc<Kinds>,
+        saved: Inventory,
+        payload: Arc<Payload>,
+    ) -> Option<Inventory> {
+        let now = Duration::ZERO;
+        let mut ledger = Self::new(now, owner, saved, StdRng::seed_from_u64(0));
+        ledger.kinds(now, kinds);
+        let order = Order::Run {
+            term: 0,
+            group: String::new(),
+            payload,
+        };
+        ledger.order(now, NumberedOrder { number: 0, order });
+        let inventory = ledger.inventory();
+        (inventory.entries.len() <= OBJECTS_MAX).then_some(inventory)
     }
 
     /// A new order. What is under way is finished first.

@@ -31,5 +31,5 @@ pub use mark::{
 };
 pub use object::ObjectKey;
 pub use order::{Claim, NumberedOrder, Order};
-pub use runner::Runner;
+pub use runner::{Runner, foresee};
 pub use status::{ObjectState, ObjectStatus, Phase, Status};

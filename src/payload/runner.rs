@@ -13,6 +13,7 @@ use super::{
     access::{Access, REQUESTS_MAX},
     catalog::{Catalog, Kinds},
     claim::Guard,
+    decode::Payload,
     inventory::{Inventory, InventoryStore, StoreError},
     ledger::{Action, Ledger, Outcome, Step, Swept},
     mark::Owner,
@@ -52,6 +53,18 @@ pub struct Runner<S> {
     pub claim: watch::Receiver<Option<Claim>>,
     /// Where the runner tells how far it has come.
     pub status: watch::Sender<Status>,
+}
+
+/// The inventory that a runner will save first when it is ordered to run this payload, `saved` being what it saved last;
+/// none if it is too long to be saved.
+#[must_use]
+pub fn foresee(
+    catalog: &Catalog,
+    owner: &Owner,
+    payload: &Arc<Payload>,
+    saved: Inventory,
+) -> Option<Inventory> {
+    Ledger::foresee(owner.clone(), catalog.kinds(), saved, Arc::clone(payload))
 }
 
 enum Done {

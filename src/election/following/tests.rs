@@ -145,7 +145,10 @@ fn the_successor_of_a_handover_stands_at_once_and_without_asking_first() {
         vote: Some(MemberId(2)),
         ..written(2, 2, three())
     };
-    assert_eq!(two.hear(3, Message::Handover { term: 1 }), [persist(2, vote)]);
+    assert_eq!(
+        two.hear(3, Message::Handover { term: 1, vote: None }),
+        [persist(2, vote)]
+    );
     let handover = Handover {
         from: MemberId(3),
         term: 1,
@@ -163,6 +166,28 @@ fn the_successor_of_a_handover_stands_at_once_and_without_asking_first() {
         [payload(2, Order::Run { term: 2 })],
         "nothing is waited for: the payload is gone"
     );
+}
+
+#[test]
+fn a_successor_that_has_a_majority_with_the_vote_of_the_one_that_stopped_asks_nobody() {
+    let mut two = Actor::voter(2);
+    two.heartbeat(3, 1, 1);
+    let vote = Durable {
+        vote: Some(MemberId(2)),
+        ..written(2, 5, three())
+    };
+    let given = Message::Handover {
+        term: 1,
+        vote: Some(5),
+    };
+    assert_eq!(two.hear(3, given), [persist(2, vote)], "in the term of that vote");
+    let commands = two.persisted();
+    let elected = Notice::Elected {
+        term: 5,
+        from: Some(MemberId(3)),
+    };
+    assert!(commands.contains(&notify(elected)), "{commands:?}");
+    assert_eq!(two.member.claim(two.now), None, "a vote is no claim");
 }
 
 #[test]
@@ -185,8 +210,8 @@ fn a_handover_frees_its_voters_from_their_promise_to_the_one_that_handed_over_on
 fn a_handover_of_a_leader_that_is_not_followed_is_nothing() {
     let mut two = Actor::voter(2);
     two.heartbeat(3, 1, 1);
-    assert_eq!(two.hear(1, Message::Handover { term: 1 }), []);
-    assert_eq!(two.hear(3, Message::Handover { term: 0 }), []);
+    assert_eq!(two.hear(1, Message::Handover { term: 1, vote: None }), []);
+    assert_eq!(two.hear(3, Message::Handover { term: 0, vote: None }), []);
 }
 
 #[test]

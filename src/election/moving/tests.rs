@@ -17,6 +17,36 @@ fn started(to: u128, reason: MoveReason) -> Command {
     notify(Notice::MoveStarted { to, reason })
 }
 
+/// What member 2 remembers once it has voted for member 3 in this term.
+fn vote_for_three(term: Term) -> Durable {
+    Durable {
+        incarnation: 2,
+        ..durable(2, term, Some(3), Some(roster(3, QuorumMode::Auto, stamp(2, 4))))
+    }
+}
+
+fn vote_of_three_for_one() -> Durable {
+    Durable {
+        incarnation: 2,
+        ..durable(3, 3, Some(1), Some(roster(3, QuorumMode::Auto, stamp(2, 4))))
+    }
+}
+
+fn handover(vote: Option<Term>) -> Message {
+    Message::Handover { term: 2, vote }
+}
+
+fn asked_by_three() -> Message {
+    Message::Vote {
+        term: 3,
+        stamp: stamp(2, 4),
+        handover: Some(Handover {
+            from: MemberId(2),
+            term: 2,
+        }),
+    }
+}
+
 fn stepped_down() -> Command {
     notify(Notice::SteppedDown {
         term: 2,
@@ -29,22 +59,74 @@ fn the_payload_stops_first_and_then_the_successor_is_named() {
     let (mut two, commands) = preempted();
     assert_eq!(
         commands,
-        [started(3, MoveReason::Preemption), payload(3, Order::Stop)]
+        [
+            started(3, MoveReason::Preemption),
+            persist(4, vote_for_three(3)),
+            payload(3, Order::Stop)
+        ]
     );
+    let mut hasty = two.clone();
+    assert_eq!(two.persisted(), []);
     assert_eq!(
         two.stopped(),
         [
             send(1, Message::Stopped { term: 2 }),
-            send(3, Message::Handover { term: 2 }),
+            send(3, handover(Some(3))),
             stepped_down(),
         ]
     );
     assert_eq!(two.member.claim(two.now), None);
+
+    // A payload that is gone sooner than the vote is durable is handed over without it.
+    assert!(hasty.stopped().contains(&send(3, handover(None))));
+    assert_eq!(hasty.persisted(), []);
+    assert_eq!(
+        hasty.hear(3, asked_by_three()),
+        [send(
+            3,
+            Message::Voted {
+                term: 3,
+                granted: true,
+                voter_term: 3,
+                promised: None,
+                receipt: 2
+            }
+        )]
+    );
+}
+
+#[test]
+fn a_vote_for_the_successor_is_nobodys_while_the_payload_stops() {
+    let (mut two, _) = preempted();
+    two.persisted();
+    assert_eq!(two.member.term(), 2, "it leads in this term still");
+    let refused = Message::Voted {
+        term: 3,
+        granted: false,
+        voter_term: 3,
+        promised: None,
+        receipt: 0,
+    };
+    assert_eq!(two.hear(3, asked_by_three()), [send(3, refused.clone())]);
+    assert_eq!(two.hear(1, asked_by_three()), [send(1, refused)]);
+    two.now = two.now + HEARTBEAT;
+    let beats = two.tick();
+    let leads_on = |command: &&Command| {
+        matches!(
+            command,
+            Command::Send {
+                message: Message::Heartbeat { term: 2, .. },
+                ..
+            }
+        )
+    };
+    assert_eq!(beats.iter().filter(leads_on).count(), 2, "{beats:?}");
 }
 
 #[test]
 fn a_handover_cannot_be_taken_back() {
     let (mut two, _) = preempted();
+    two.persisted();
     let sequence = two.sequence();
     two.stopped();
     assert_eq!(two.ack(1, sequence, Some(stamp(2, 4))), []);
@@ -57,6 +139,7 @@ fn a_handover_cannot_be_taken_back() {
 #[test]
 fn the_claim_is_renewed_while_the_payload_stops() {
     let (mut two, _) = preempted();
+    two.persisted();
     two.now = two.now + 2 * HEARTBEAT;
     two.tick();
     let sent = two.now;
@@ -69,6 +152,7 @@ fn the_claim_is_renewed_while_the_payload_stops() {
 #[test]
 fn a_payload_that_does_not_stop_in_time_runs_again_and_the_move_waits_a_minute() {
     let (mut two, _) = preempted();
+    two.persisted();
     let began = two.now;
     let mut aborted = Vec::new();
     while two.now.since(began) < 31_000 && aborted.is_empty() {
@@ -99,6 +183,7 @@ fn a_payload_that_does_not_stop_in_time_runs_again_and_the_move_waits_a_minute()
 #[test]
 fn a_successor_that_falls_silent_while_the_payload_stops_gets_nothing() {
     let (mut two, _) = preempted();
+    two.persisted();
     let silent_since = two.now;
     while two.now.since(silent_since) <= ROUND {
         two.wait();
@@ -118,6 +203,7 @@ fn a_successor_that_falls_silent_while_the_payload_stops_gets_nothing() {
 #[test]
 fn a_stop_that_was_countermanded_hands_nothing_over() {
     let (mut two, _) = preempted();
+    two.persisted();
     let silent_since = two.now;
     let late = two.member.orders;
     while two.now.since(silent_since) <= ROUND {
@@ -137,12 +223,17 @@ fn a_leader_that_is_to_leave_hands_over_and_then_asks_to_be_taken_out() {
     let mut three_ = Actor::leader(3);
     assert_eq!(
         three_.step(Event::Leave),
-        [started(1, MoveReason::Leaving), payload(3, Order::Stop)]
+        [
+            started(1, MoveReason::Leaving),
+            persist(4, vote_of_three_for_one()),
+            payload(3, Order::Stop)
+        ]
     );
+    three_.persisted();
     assert_eq!(
         three_.stopped(),
         [
-            send(1, Message::Handover { term: 2 }),
+            send(1, handover(Some(3))),
             send(2, Message::Stopped { term: 2 }),
             stepped_down(),
         ]
@@ -158,7 +249,11 @@ fn a_leader_whose_process_ends_may_exit_when_a_successor_leads_or_a_lease_is_ove
     assert!(!three_.member.may_exit(three_.now));
     assert_eq!(
         three_.step(Event::Resign),
-        [started(1, MoveReason::Exiting), payload(3, Order::Stop)]
+        [
+            started(1, MoveReason::Exiting),
+            persist(4, vote_of_three_for_one()),
+            payload(3, Order::Stop)
+        ]
     );
     assert!(!three_.member.may_exit(three_.now));
     three_.stopped();

@@ -210,7 +210,9 @@ fn an_unguarded_pair_becomes_a_majority_when_both_of_it_agreed() {
         !two.member.is_roster_agreed(),
         "the first may lead alone as long as it does not know"
     );
-    two.ack(1, sequence, Some(stamp(term, 4)));
+    let moves = two.ack(1, sequence, Some(stamp(term, 4)));
+    assert!(moves.contains(&payload(3, Order::Stop)), "the third is preferred");
+    two.persisted();
     assert!(two.member.is_roster_agreed());
 }
 

@@ -1660,3 +1660,41 @@ fn pods_that_do_not_end_keep_a_stop_back_and_are_named() {
     desk.ledger.swept(desk.now, Swept::Clean);
     assert_eq!(desk.status().phase, Phase::Stopped);
 }
+
+#[test]
+fn what_is_saved_first_is_foreseen() {
+    let before = [
+        manifest("Namespace", "ns"),
+        manifest("PersistentVolumeClaim", "data"),
+        manifest("Deployment", "web"),
+    ];
+    let mut desk = Desk::running(&before.concat());
+    desk.stop();
+    desk.finish_all();
+    let saved = desk.ledger.saved.clone();
+    let kept: Vec<_> = saved
+        .entries
+        .iter()
+        .map(|entry| entry.key.name.as_str())
+        .collect();
+    assert_eq!(kept, ["data"]);
+
+    let text = [
+        manifest("Widget", "unknown"),
+        before.concat(),
+        manifest("ConfigMap", "new"),
+    ]
+    .concat();
+    let owner = desk.ledger.owner.clone();
+    let foreseen = Ledger::foresee(owner, kinds(), saved, payload(&text)).unwrap();
+    desk.run(2, &text);
+    let actions = desk.ledger.plan(desk.now, 100, true).actions;
+    let saves: Vec<_> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Save(inventory) => Some(inventory.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(saves, [foreseen]);
+}
