@@ -38,6 +38,10 @@ impl Member {
         let Some(membership) = self.membership() else {
             return false;
         };
+        // A successor must hold the newest roster when the payload is gone; it makes the change itself.
+        if matches!(&self.role, Role::Leading(leading) if leading.moving.is_some()) {
+            return false;
+        }
         let (group, old) = (membership.id, &membership.roster);
         let left_behind = |id: &MemberId| old.voter(*id).is_some() && next.voter(*id).is_some();
         // A voter that may lead alone goes on doing so until it holds the roster that says otherwise.

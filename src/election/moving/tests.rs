@@ -150,6 +150,23 @@ fn the_claim_is_renewed_while_the_payload_stops() {
 }
 
 #[test]
+fn a_change_of_the_roster_waits_until_the_successor_leads() {
+    let (mut two, _) = preempted();
+    two.persisted();
+    let mut config = config(2);
+    config.profile.rank = 25;
+    assert_eq!(two.step(Event::Configured(config)), []);
+    let vote = two.stopped().into_iter().find_map(|command| match command {
+        Command::Send {
+            message: Message::Handover { vote, .. },
+            ..
+        } => vote,
+        _ => None,
+    });
+    assert_eq!(vote, Some(3));
+}
+
+#[test]
 fn a_payload_that_does_not_stop_in_time_runs_again_and_the_move_waits_a_minute() {
     let (mut two, _) = preempted();
     two.persisted();
