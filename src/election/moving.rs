@@ -61,7 +61,8 @@ impl Member {
             return;
         }
         let settled = leading.serving && leading.no_move_before <= now && self.is_roster_agreed();
-        if !settled {
+        // A successor that holds older ranks than this leader would hand the lead straight back.
+        if !settled || self.roster_wished().is_some() {
             return;
         }
         let above = self.config.profile.rank.saturating_add(1);
@@ -137,16 +138,17 @@ impl Member {
         let fresh_since = now - roster.settings.round_ms();
         let ready = |id| {
             leading.seen(id).is_some_and(|seen| {
-                seen.eligible && seen.acknowledged_at >= fresh_since && seen.stamp == roster.stamp
+                seen.eligible
+                    && seen.profile.rank >= least_rank
+                    && seen.acknowledged_at >= fresh_since
+                    && seen.stamp == roster.stamp
             })
         };
         let mut candidates = roster
             .by_preference()
             .into_iter()
             .filter(|voter| voter.id != self.id);
-        candidates
-            .find(|voter| voter.profile.rank >= least_rank && ready(voter.id))
-            .map(|voter| voter.id)
+        candidates.find(|voter| ready(voter.id)).map(|voter| voter.id)
     }
 
     /// The payload is gone: names the successor and resigns.

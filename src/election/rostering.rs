@@ -76,12 +76,18 @@ impl Member {
             return;
         }
         self.bid_farewell(context);
-        let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
-            return;
-        };
-        if context.now < self.not_before {
-            return;
+        if context.now >= self.not_before
+            && let Some(next) = self.roster_wished()
+        {
+            self.write_roster(next, context);
         }
+    }
+
+    /// The roster as the voters and the leader's user want it by what they said last, if that is another than the present.
+    pub(super) fn roster_wished(&self) -> Option<Roster> {
+        let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
+            return None;
+        };
         let mut next = roster.next(leading.term);
         for voter in &mut next.voters {
             let profile = match leading.seen(voter.id) {
@@ -102,9 +108,7 @@ impl Member {
         if next.settings.quorum == QuorumMode::None && next.voters.len() > 2 {
             next.settings.quorum = roster.settings.quorum;
         }
-        if (&next.voters, &next.settings) != (&roster.voters, &roster.settings) {
-            self.write_roster(next, context);
-        }
+        ((&next.voters, &next.settings) != (&roster.voters, &roster.settings)).then_some(next)
     }
 
     /// A voter that is out may go only when that is agreed: until then the others may need its vote.

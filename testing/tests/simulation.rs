@@ -6,7 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
-use flagship::election::{Event, Problem, QuorumMode, Settings};
+use flagship::election::{Event, Notice, Problem, QuorumMode, Settings};
 use flagship_testing::simulation::{Storage, Weather, World};
 
 const BALANCED: Settings = Settings::BALANCED;
@@ -269,6 +269,30 @@ fn a_leader_whose_process_ends_hands_over() {
     world.crash(1);
     settled(&mut world, 0, 5_000);
     assert_eq!(world.roster(0).unwrap().voters.len(), 3, "it is still a voter");
+}
+
+/// Ranks at site 1, which leads, and at site 0, which follows: a change of either, or of both at once.
+#[test]
+fn a_change_of_ranks_moves_the_payload_once() {
+    for seed in 0..50 {
+        for (own, others) in [(4, 5), (10, 11), (3, 12)] {
+            let mut world = three_settled(seed);
+            world.configure(1, |config| config.profile.rank = own);
+            world.configure(0, |config| config.profile.rank = others);
+            settled(&mut world, 0, 5_000);
+            world.run(120_000);
+            settled(&mut world, 0, 10);
+            let started = |(_, notice): &&(i64, Notice)| matches!(notice, Notice::MoveStarted { .. });
+            let moves: Vec<_> = (0..3)
+                .map(|site| world.notices(site).iter().filter(started).count())
+                .collect();
+            assert_eq!(
+                moves,
+                [1, 1, 0],
+                "seed {seed}: one at the start, and one for the ranks"
+            );
+        }
+    }
 }
 
 #[test]
