@@ -4,7 +4,7 @@ use flagship::api::ObjectState;
 use flagship_testing::TestResult;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 
-use super::lone::{Lone, api};
+use super::lone::{Lone, api, config_map};
 use super::revisions::Revisions;
 use super::site;
 
@@ -237,4 +237,30 @@ fn judge(revisions: &Revisions, namespace: &str) {
             "{later} went before {earlier}"
         );
     }
+}
+
+/// The object with its payload, and what there is to say of that, takes more than etcd takes of one object.
+#[tokio::test]
+async fn a_payload_too_large_to_be_told_of_in_full_is_run_and_its_trouble_told() -> TestResult {
+    let site = site().await?;
+    let namespace = site.fresh_namespace("large").await?;
+    let group = ["nowhere"; 25].join(".");
+    let unknown = (0..900).map(|number| {
+        let name = format!("{number:0>230}");
+        format!("---\napiVersion: {group}/v1\nkind: Nothing\nmetadata: {{name: \"{name}\"}}\n")
+    });
+    let payload = config_map("large", "filler", &"x".repeat(450_000)) + &unknown.collect::<String>();
+    let lone = Lone::launch(site, &namespace, &payload).await?;
+    lone.until_told("PayloadApplied", "and 8").await?;
+    let config_maps = api(site.client()?, "v1", "ConfigMap", &namespace);
+    assert!(config_maps.get_opt("large").await?.is_some());
+    let objects = lone.status().await?.payload.unwrap_or_default().objects;
+    assert!(
+        objects.iter().all(|object| object.owned),
+        "only what a restart needs is listed"
+    );
+    lone.edit(&config_map("large", "filler", "small")).await?;
+    lone.until_applied().await?;
+    lone.delete().await?;
+    Ok(())
 }
