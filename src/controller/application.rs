@@ -65,7 +65,7 @@ impl Application {
             claim: claim_receiver,
             status: status_sender,
         };
-        shared.tasks.spawn(running.run(runner.clone()));
+        shared.tasks.spawn(shared.vital(running.run(runner.clone())));
         Application {
             owner,
             payload: None,

@@ -126,7 +126,7 @@ impl Shell {
             target,
             written_sender,
         );
-        shared.tasks.spawn(writer.run());
+        shared.tasks.spawn(shared.vital(writer.run()));
         let metrics = shared.metrics.member(&namespace, &name);
         let owner = Owner { namespace, name };
         let mut inventory = store::inventory_of(&status);

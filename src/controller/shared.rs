@@ -1,7 +1,9 @@
 //! What all members of a controller share.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,4 +28,38 @@ pub(super) struct Shared {
     pub exit: CancellationToken,
     /// Every task that writes to the API server.
     pub tasks: TaskTracker,
+    /// Told when a task without which a member does harm has panicked.
+    pub broken: CancellationToken,
+}
+
+impl Shared {
+    /// Makes the process end should this task of a member panic: the member would hold a lead that nobody serves.
+    pub(super) fn vital(
+        &self,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        vital(self.broken.clone(), task)
+    }
+}
+
+async fn vital(broken: CancellationToken, task: impl Future<Output = ()>) {
+    // The panic itself has been printed; nothing of the task is used any more.
+    if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+        broken.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic, reason = "what a panic does is what is tested")]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_and_an_end_is_not() {
+        let broken = CancellationToken::new();
+        vital(broken.clone(), async {}).await;
+        assert!(!broken.is_cancelled());
+        vital(broken.clone(), async { panic!("a bug") }).await;
+        assert!(broken.is_cancelled());
+    }
 }

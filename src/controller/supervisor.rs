@@ -95,6 +95,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
         metrics,
         exit: CancellationToken::new(),
         tasks: TaskTracker::new(),
+        broken: CancellationToken::new(),
         options,
     });
     let mut signals = Signals::listen()?;
@@ -105,6 +106,8 @@ pub async fn run(options: Options) -> Result<(), Error> {
         tracker: TaskTracker::new(),
     };
     let outcome = tokio::select! {
+        // The sooner a new process begins, the sooner that member's payload is served again.
+        () = shared.broken.cancelled() => return Err(Error::TaskEnded("a member, by a panic,")),
         outcome = members.watch(watching, &health) => outcome,
         () = signals.received() => Ok(()),
         _ = &mut served => Err(Error::TaskEnded("the server of health and metrics")),
@@ -221,7 +224,7 @@ impl Members {
         let (sender, receiver) = watch::channel(Some(object));
         self.tasks.insert(uid, sender);
         let task = service::serve(Arc::clone(&self.shared), receiver, turn);
-        self.tracker.spawn(task);
+        self.tracker.spawn(self.shared.vital(task));
     }
 
     /// Ends the members whose objects a new list no longer has.
