@@ -1,27 +1,9 @@
-//! How groups come about, grow, shrink and meet, in simulated time.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+//! How groups come about, grow, shrink and meet.
 
 use flagship::election::{Event, Notice, QuorumMode, Settings};
 use flagship_testing::simulation::{Weather, World};
 
-const BALANCED: Settings = Settings::BALANCED;
-
-fn settled(world: &mut World, leader: usize, limit_ms: i64) -> i64 {
-    let took = world.run_until(limit_ms, |world| world.is_settled_on(leader));
-    assert_eq!(world.violations, [], "no promise may be broken");
-    took.unwrap_or_else(|| {
-        let members: Vec<_> = (0..world.sites()).map(|site| world.member(site)).collect();
-        panic!(
-            "not settled on {leader} after {limit_ms} ms; running {:?}: {members:#?}",
-            world.running()
-        )
-    })
-}
+use super::{BALANCED, settled, three_settled};
 
 /// Runs until this site alone leads and runs the payload, whatever the others hold.
 fn settled_in(world: &mut World, leader: usize) {
@@ -30,17 +12,6 @@ fn settled_in(world: &mut World, leader: usize) {
             world.leaders() == [leader] && world.running() == [leader]
         })
         .expect("it leads");
-}
-
-/// newyork, sheffield and gotham, settled on sheffield.
-fn three_settled(seed: u64) -> World {
-    let mut world = World::new(seed, Weather::default());
-    world.site(5, true, &[], BALANCED);
-    world.site(10, false, &[0], BALANCED);
-    world.site(3, false, &[0, 1], BALANCED);
-    (0..3).for_each(|site| world.start(site));
-    settled(&mut world, 1, 30_000);
-    world
 }
 
 #[test]

@@ -1,12 +1,6 @@
 //! Groups under random faults: no promise is broken, and once all is mended one member leads.
 //!
-//! `SIMULATION_SEEDS=2000 cargo test -p flagship-testing --test simulation_random` tries more seeds than the usual ones.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+//! `SIMULATION_SEEDS=2000 cargo test -p flagship-testing --test simulation random` tries more seeds than the usual ones.
 
 use std::collections::BTreeSet;
 
