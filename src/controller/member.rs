@@ -1,11 +1,13 @@
 //! The asynchronous shell around one election member: it carries events in and commands out, and decides nothing.
 
+mod mail;
+mod telling;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use serde_json::value::to_raw_value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -15,21 +17,18 @@ use super::chronicle::Chronicle;
 use super::ear::Ear;
 use super::lifecycle::{self, Ask};
 use super::own_address::OwnAddress;
-use super::report::{self, Knowledge};
 use super::service::Objects;
 use super::shared::Shared;
 use super::store::{self, Store, Target, Written};
 use super::unreachable::Unreachable;
-use super::{FOUND_WITHOUT_ANNOTATION, finalizer, words};
+use super::{FOUND_WITHOUT_ANNOTATION, finalizer};
 use crate::api::{MultiCluster, MultiClusterStatus, QuorumMode, TimingProfile, ValidSpec};
 use crate::clock::boottime;
 use crate::election::{
-    self, Command, Config, Destination, Durable, Member, MemberId, MemoryId, Message, Notice, Order, Profile,
-    Received, Settings, Tick,
+    self, Command, Config, Durable, Member, MemberId, MemoryId, Order, Profile, Settings, Tick,
 };
 use crate::observe::metrics::MemberMetrics;
 use crate::payload::{self, Inventory, Owner};
-use crate::peer::{self, To};
 
 /// Written memories that wait to be heard of: one is under way at a time.
 const WRITTEN_MAX: usize = 4;
@@ -487,80 +486,6 @@ impl Shell {
         self.application.order(self.order.1, group);
     }
 
-    fn send(&self, to: &Destination, group: Option<election::GroupId>, message: &Message) {
-        let (Some(heard), Some(member)) = (self.ear.group(), &self.member) else {
-            return;
-        };
-        if matches!(message, Message::Heartbeat { .. }) {
-            self.metrics.count_heartbeat_sent();
-        }
-        let body = match to_raw_value(&Parcel {
-            memory: member.memory(),
-            group,
-            message,
-        }) {
-            Ok(body) => body,
-            Err(error) => return tracing::error!(%error, "cannot encode a message"),
-        };
-        let to = match to {
-            Destination::Address(address) => To {
-                via: None,
-                member: None,
-                address: Some(Arc::from(address.as_str())),
-            },
-            Destination::Member(id, address) => To {
-                via: None,
-                member: Some(Arc::from(id.to_string())),
-                address: address.as_deref().map(Arc::from),
-            },
-        };
-        let message = peer::Message {
-            group: heard,
-            from: Arc::clone(&self.ear.from),
-            incarnation: member.incarnation(),
-            body: Arc::from(body),
-        };
-        if let Err(error) = self.shared.transport.send(&to, message) {
-            tracing::debug!(%error, "cannot send a message");
-        }
-    }
-
-    fn take_event(&mut self, event: &peer::Event) {
-        match event {
-            peer::Event::Message(incoming) => self.take_message(incoming),
-            peer::Event::Notice(notice) => self.take_link(notice),
-        }
-    }
-
-    fn take_message(&mut self, incoming: &peer::Incoming) {
-        let Ok(from) = incoming.from.parse::<MemberId>() else {
-            return tracing::debug!(from = %incoming.from, "a message from something that is no member");
-        };
-        // A newer release may say what this one does not know; it is not answered, and repeated in vain.
-        let parcel: OwnedParcel = match serde_json::from_str(incoming.body.get()) {
-            Ok(parcel) => parcel,
-            Err(error) => return tracing::debug!(%error, %from, "a message that this release does not know"),
-        };
-        if matches!(parcel.message, Message::Heartbeat { .. }) {
-            self.metrics.count_heartbeat_received();
-        }
-        let received = Received {
-            from,
-            incarnation: incoming.incarnation,
-            memory: parcel.memory,
-            group: parcel.group,
-            message: parcel.message,
-        };
-        self.step(election::Event::Received(received));
-    }
-
-    fn take_link(&mut self, notice: &peer::Notice) {
-        self.dirty = true;
-        if self.unreachable.take(notice) {
-            tracing::info!(object = self.object.name_any(), "{notice}");
-        }
-    }
-
     fn take_answer(&mut self) {
         self.dirty = true;
         match self.application.take_answer(&self.metrics) {
@@ -588,105 +513,4 @@ impl Shell {
             Answer::Nothing => {}
         }
     }
-
-    // === telling ===
-
-    fn take_notice(&mut self, notice: &Notice) {
-        self.dirty = true;
-        let roster = self.member.as_ref().and_then(Member::roster).cloned();
-        let words = words::words(notice, roster.as_ref());
-        let leader = match notice {
-            Notice::Elected { term, .. } => Some((self.id, *term)),
-            Notice::Following { leader, term } => Some((*leader, *term)),
-            _ => None,
-        };
-        if let Some((leader, term)) = leader {
-            self.elected_at = (leader == self.id).then(Instant::now);
-            let name = words::name_of(leader, roster.as_ref());
-            let now = jiff::Timestamp::now();
-            if self.chronicle.leads(leader, name, term, words.note.clone(), now) {
-                self.metrics.count_transition();
-            }
-        }
-        self.tell(words.warning, words.action, words.reason, words.note);
-    }
-
-    fn tell(&mut self, warning: bool, action: &'static str, reason: &'static str, note: String) {
-        self.announcer.tell(warning, action, reason, note);
-    }
-
-    /// Writes the status, if it says something new.
-    fn inform(&mut self) {
-        if !std::mem::take(&mut self.dirty) {
-            return;
-        }
-        let tick = now();
-        let view = self.member.as_ref().map(|member| member.view(tick));
-        let mut troubles = Vec::new();
-        troubles.extend(self.ear.error().map(|error| ("CannotListen", error.to_owned())));
-        troubles.extend(
-            self.own_address
-                .trouble()
-                .map(|trouble| ("ServiceAddress", trouble)),
-        );
-        troubles.extend(
-            self.memory_trouble
-                .clone()
-                .map(|trouble| ("MemoryLost", format!("{trouble}. {FORGOTTEN}"))),
-        );
-        if view.as_ref().is_some_and(|view| view.leader.is_some()) {
-            self.memory_trouble = None;
-        }
-        let running = self
-            .member
-            .as_ref()
-            .is_some_and(|member| member.claim(tick).is_some())
-            && matches!(self.order.1, Order::Run { .. });
-        let runner_status = self.application.status();
-        let history = self.chronicle.moves();
-        let status = report::status(&Knowledge {
-            generation: self.object.metadata.generation,
-            port: self.ear.port(),
-            term: self.member.as_ref().map_or(0, Member::term),
-            spec_problems: &self.spec_problems,
-            troubles: &troubles,
-            unreachable: self.unreachable.failures(),
-            waits_for: self.member.as_ref().map_or_else(Vec::new, |member| {
-                member.waits_for(tick).into_iter().map(str::to_owned).collect()
-            }),
-            payload: &runner_status,
-            payload_is_current: self.application.is_current(),
-            payload_error: self.application.error().map(str::to_owned),
-            running,
-            history: &history,
-            conditions: self.conditions.clone(),
-            tick,
-            now: jiff::Timestamp::now(),
-            view,
-        });
-        self.metrics.set_leading(running);
-        self.metrics
-            .set_term(self.member.as_ref().map_or(0, Member::term));
-        if report::differs(&status, &self.informed) {
-            self.conditions.clone_from(&status.conditions);
-            self.informed = status.clone();
-            self.store.inform(status);
-        }
-    }
-}
-
-/// What travels inside a frame.
-#[derive(serde::Serialize)]
-struct Parcel<'a> {
-    memory: MemoryId,
-    group: Option<election::GroupId>,
-    message: &'a Message,
-}
-
-#[derive(serde::Deserialize)]
-struct OwnedParcel {
-    memory: MemoryId,
-    #[serde(default)]
-    group: Option<election::GroupId>,
-    message: Message,
 }

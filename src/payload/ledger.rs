@@ -4,11 +4,14 @@
 //! Events (orders, answers, watch events, the passing of time) change the ledger; [`Ledger::plan`] then tells the requests
 //! to make. It is level-triggered: each plan follows from the state alone, so a lost or repeated event delays at most.
 
+mod item;
 mod observe;
 mod plan;
 mod report;
+mod step;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,8 +19,12 @@ use std::{
     time::Duration,
 };
 
+pub(super) use step::{Action, Failure, Outcome, Owners, Step, Sweep, Swept, WatchedKind};
+
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Map, Value};
+
+use item::{Fault, Item, Live, OnDemotion, Seen};
 
 use super::{
     catalog::Kinds,
@@ -27,141 +34,8 @@ use super::{
     mark::{self, Owner, Stamp},
     object::ObjectKey,
     order::{NumberedOrder, Order},
-    project::Projection,
-    rank::Rank,
     status::ObjectState,
 };
-
-/// What to do next. The runner carries it out and tells the ledger how it went.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Action {
-    /// Save the inventory.
-    Save(Inventory),
-    /// Ask for the kinds that the API server knows, and whether it has told all kinds of these groups.
-    RefreshKinds(BTreeSet<String>),
-    /// One step with one object, which is of this version of its API.
-    Step {
-        key: ObjectKey,
-        version: String,
-        step: Step,
-    },
-    /// List what is left of the payload.
-    Sweep(Sweep),
-}
-
-/// One step with one object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Read it.
-    Look,
-    /// Create it, if there is none of that name.
-    Create,
-    /// Make the fields that were written by its creation pruneable by later applies.
-    Upgrade { uid: String },
-    /// Server-side apply, if it is unchanged since it was seen.
-    Apply { uid: String, resource_version: String },
-    /// Delete it, if it is unchanged since it was seen; after what it owns, if that may run processes.
-    Delete {
-        uid: String,
-        resource_version: String,
-        foreground: bool,
-    },
-    /// List what a Namespace holds besides what Kubernetes puts there.
-    ListContents,
-    /// List the custom resources of a CustomResourceDefinition.
-    ListCustomResources,
-}
-
-impl Step {
-    /// Whether the step is allowed only while the claim lasts.
-    pub(super) fn needs_claim(&self) -> bool {
-        matches!(self, Self::Create | Self::Upgrade { .. } | Self::Apply { .. })
-    }
-}
-
-/// What a step came to.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Outcome {
-    /// The object as the API server returned it.
-    Object(Value),
-    /// There is no such object (any more).
-    Gone,
-    /// Creation: there is an object of that name already.
-    Exists,
-    /// The object has changed since it was seen.
-    Changed,
-    /// The contents of a Namespace or the custom resources of a kind, a few of them.
-    Contents(Vec<String>),
-    /// The step failed. If it may still take effect, until when it may.
-    Failed {
-        failure: Failure,
-        maybe_until: Option<Duration>,
-    },
-}
-
-/// Why a step failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
-    /// Nothing was done.
-    #[error("this member's claim to lead has ended")]
-    Unclaimed,
-    /// What it needs is not there, such as its Namespace or its kind.
-    #[error("{0}")]
-    Missing(String),
-    /// The API server will not take it as it is.
-    #[error("{0}")]
-    Rejected(String),
-    /// It is not permitted.
-    #[error("{0}: grant this to the controller's ServiceAccount")]
-    Forbidden(String),
-    /// No answer, or none now; perhaps with a time to wait.
-    #[error("{0}")]
-    Unavailable(String, Option<Duration>),
-}
-
-/// The last look for what may be left.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sweep {
-    /// The objects that must be gone, with the versions they are listed in.
-    pub(super) objects: BTreeMap<ObjectKey, String>,
-    /// By namespace, the objects whose Pods must be gone.
-    pub(super) owners: BTreeMap<String, Owners>,
-}
-
-/// What may own Pods in one namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Owners {
-    pub(super) uids: BTreeSet<String>,
-    /// Those that may have been created without ever telling their UID.
-    pub(super) unlearned: BTreeSet<ObjectKey>,
-    /// What those are called that may run processes: what they make is called after them.
-    pub(super) names: BTreeSet<String>,
-    /// Whether there are workloads among them, so that it must be possible to list Pods.
-    pub(super) have_workloads: bool,
-}
-
-/// One kind in one namespace, or in all, as it is watched.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct WatchedKind {
-    pub(super) group: String,
-    pub(super) version: String,
-    pub(super) kind: String,
-    pub(super) plural: String,
-    pub(super) namespace: Option<String>,
-}
-
-/// What a sweep found.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Swept {
-    /// These objects bear our mark still.
-    Objects(Vec<ObjectKey>),
-    /// These Pods, or owners of Pods, still exist.
-    Dependents(Vec<ObjectKey>),
-    /// Nothing is left.
-    Clean,
-    /// Not everything could be listed.
-    Failed(Failure),
-}
 
 /// The state of a runner.
 #[derive(Debug)]
@@ -234,154 +108,6 @@ enum SweepState {
     DueAt(Duration),
     UnderWay,
     Clean,
-}
-
-/// One object.
-#[derive(Debug)]
-struct Item {
-    version: String,
-    rank: Rank,
-    place: usize,
-    /// Its index in the payload's documents, while the payload has it.
-    document: Option<usize>,
-    /// Whether it is ours, or may be.
-    owned: bool,
-    /// Whether it is looked for without being listed: a stop's search.
-    suspected: bool,
-    /// Whether all that is known of it is what a former process listed.
-    inherited: bool,
-    /// Whether it may have been created by this MultiCluster at any time. What was refused never was, so there is nothing
-    /// to look for when the payload drops it.
-    maybe_created: bool,
-    kept: bool,
-    uid: Option<String>,
-    /// Whether this process created the object of that UID or saw our mark on it. What was only read from an inventory may
-    /// have been written there by anybody.
-    uid_is_certain: bool,
-    seen: Seen,
-    /// What it looked like, on the fields that we wrote, when it was right.
-    expected: Option<Projection>,
-    /// Whether it was as written when it was seen last.
-    right: bool,
-    /// Whether this order has dealt with it once, well or not: then higher ranks need not wait for it.
-    settled: bool,
-    busy: bool,
-    /// Whether a watch told during a step that it is gone, so that the step's answer may be out of date.
-    doubted: bool,
-    fault: Option<Fault>,
-    due: Duration,
-    /// A creation without an answer may take effect until then.
-    maybe_until: Option<Duration>,
-    repair: Repair,
-    /// Since when it is awaited, until it serves or is gone, and how often it was looked at since.
-    awaited: Option<(Duration, u32)>,
-    /// How often in a row it had changed between a look and the write.
-    conflicts: u32,
-    /// A Namespace or CustomResourceDefinition that was found to hold nothing foreign may be deleted.
-    empty: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Fault {
-    state: ObjectState,
-    message: String,
-    attempts: u32,
-}
-
-#[derive(Debug, Default)]
-struct Repair {
-    under_way: bool,
-    /// How many in a row.
-    count: u32,
-    last: Duration,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Seen {
-    /// Not looked for yet.
-    Unknown,
-    /// Something is there, or was: it has to be looked at.
-    Unsure,
-    Absent,
-    /// Another MultiCluster's, if named, or nobody's.
-    Foreign(Option<String>),
-    /// The inventory lists its UID, but it does not bear our mark: a person has to tell whose it is.
-    Unmarked,
-    Ours(Live),
-}
-
-/// What is remembered of an object that is ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Live {
-    uid: String,
-    resource_version: String,
-    stamp: Stamp,
-    deleting: bool,
-    finalizers: Vec<String>,
-    /// The policy that its annotation gives for a stop.
-    on_demotion: Option<OnDemotion>,
-    /// Whether fields belong to the creation still, so that an apply could not remove them.
-    needs_upgrade: bool,
-    /// A Namespace that is active, a CustomResourceDefinition that is established; anything else at once.
-    serves: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OnDemotion {
-    Delete,
-    Keep,
-}
-
-impl Item {
-    fn new(key: &ObjectKey, version: &str, place: usize) -> Self {
-        Self {
-            version: version.to_owned(),
-            rank: Rank::of(key),
-            place,
-            document: None,
-            owned: false,
-            suspected: false,
-            inherited: false,
-            maybe_created: false,
-            kept: false,
-            uid: None,
-            uid_is_certain: false,
-            seen: Seen::Unknown,
-            expected: None,
-            right: false,
-            settled: false,
-            busy: false,
-            doubted: false,
-            fault: None,
-            due: Duration::ZERO,
-            maybe_until: None,
-            repair: Repair::default(),
-            awaited: None,
-            conflicts: 0,
-            empty: false,
-        }
-    }
-
-    fn live(&self) -> Option<&Live> {
-        match &self.seen {
-            Seen::Ours(live) => Some(live),
-            _ => None,
-        }
-    }
-
-    /// Whether it is where and as the payload wants it.
-    fn in_place(&self, key: &ObjectKey) -> bool {
-        match &self.seen {
-            Seen::Ours(live) => self.right && live.serves && !live.deleting,
-            Seen::Foreign(_) => key.is_shareable(),
-            Seen::Unknown | Seen::Unsure | Seen::Absent | Seen::Unmarked => false,
-        }
-    }
-
-    /// Whether a stop or a prune has nothing more to do about it.
-    fn is_removed(&self) -> bool {
-        !self.owned || self.kept
-    }
 }
 
 impl Ledger {

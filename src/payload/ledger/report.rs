@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Item, Ledger, Mode, Seen, SweepState, observe::REPAIRS_AT_ONCE};
+use super::{Item, Ledger, Mode, Seen, SweepState, trouble::REPAIRS_AT_ONCE};
 use crate::payload::{
     inventory::OBJECTS_MAX,
     object::ObjectKey,

@@ -1,0 +1,93 @@
+//! What the member tells its users: Events, and the status.
+
+use tokio::time::Instant;
+
+use super::{FORGOTTEN, Shell, now};
+use crate::controller::report::Knowledge;
+use crate::controller::{report, words};
+use crate::election::{Member, Notice, Order};
+
+impl Shell {
+    pub(super) fn take_notice(&mut self, notice: &Notice) {
+        self.dirty = true;
+        let roster = self.member.as_ref().and_then(Member::roster).cloned();
+        let words = words::words(notice, roster.as_ref());
+        let leader = match notice {
+            Notice::Elected { term, .. } => Some((self.id, *term)),
+            Notice::Following { leader, term } => Some((*leader, *term)),
+            _ => None,
+        };
+        if let Some((leader, term)) = leader {
+            self.elected_at = (leader == self.id).then(Instant::now);
+            let name = words::name_of(leader, roster.as_ref());
+            let now = jiff::Timestamp::now();
+            if self.chronicle.leads(leader, name, term, words.note.clone(), now) {
+                self.metrics.count_transition();
+            }
+        }
+        self.tell(words.warning, words.action, words.reason, words.note);
+    }
+
+    pub(super) fn tell(&mut self, warning: bool, action: &'static str, reason: &'static str, note: String) {
+        self.announcer.tell(warning, action, reason, note);
+    }
+
+    /// Writes the status, if it says something new.
+    pub(super) fn inform(&mut self) {
+        if !std::mem::take(&mut self.dirty) {
+            return;
+        }
+        let tick = now();
+        let view = self.member.as_ref().map(|member| member.view(tick));
+        let mut troubles = Vec::new();
+        troubles.extend(self.ear.error().map(|error| ("CannotListen", error.to_owned())));
+        troubles.extend(
+            self.own_address
+                .trouble()
+                .map(|trouble| ("ServiceAddress", trouble)),
+        );
+        troubles.extend(
+            self.memory_trouble
+                .clone()
+                .map(|trouble| ("MemoryLost", format!("{trouble}. {FORGOTTEN}"))),
+        );
+        if view.as_ref().is_some_and(|view| view.leader.is_some()) {
+            self.memory_trouble = None;
+        }
+        let running = self
+            .member
+            .as_ref()
+            .is_some_and(|member| member.claim(tick).is_some())
+            && matches!(self.order.1, Order::Run { .. });
+        let runner_status = self.application.status();
+        let history = self.chronicle.moves();
+        let status = report::status(&Knowledge {
+            generation: self.object.metadata.generation,
+            port: self.ear.port(),
+            term: self.member.as_ref().map_or(0, Member::term),
+            spec_problems: &self.spec_problems,
+            troubles: &troubles,
+            unreachable: self.unreachable.failures(),
+            waits_for: self.member.as_ref().map_or_else(Vec::new, |member| {
+                member.waits_for(tick).into_iter().map(str::to_owned).collect()
+            }),
+            payload: &runner_status,
+            payload_is_current: self.application.is_current(),
+            payload_error: self.application.error().map(str::to_owned),
+            running,
+            history: &history,
+            conditions: self.conditions.clone(),
+            tick,
+            now: jiff::Timestamp::now(),
+            view,
+        });
+        self.metrics.set_leading(running);
+        self.metrics
+            .set_term(self.member.as_ref().map_or(0, Member::term));
+        if report::differs(&status, &self.informed) {
+            self.conditions.clone_from(&status.conditions);
+            self.informed = status.clone();
+            self.store.inform(status);
+        }
+    }
+}
