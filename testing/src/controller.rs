@@ -65,7 +65,7 @@ impl Controller {
     /// # Errors
     /// If it does not run.
     pub fn freeze(&self) -> Result<()> {
-        self.process.signal(Signal::STOP)
+        self.process.freeze()
     }
 
     /// Lets it go on (SIGCONT).

@@ -20,6 +20,8 @@ use crate::files;
 
 /// How long a process may take to be gone after SIGKILL: the kernel has to free its memory, on a busy machine.
 pub(crate) const DEATH_TIMEOUT: Duration = Duration::from_secs(10);
+/// A process that waits for a disk stops only when that has answered.
+const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A compromise between noticing an exit at once and polling a busy machine.
 const EXIT_POLL: Duration = Duration::from_millis(5);
 
@@ -133,6 +135,22 @@ impl Process {
         }
         let pid = Pid::from_child(child).as_raw_nonzero().get();
         Ok(start_ticks(pid)?.map(|start_ticks| ProcessId { pid, start_ticks }))
+    }
+
+    /// Stops it in its tracks, and waits until it stands still: its threads stop one after the other.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        let deadline = Instant::now() + FREEZE_TIMEOUT;
+        while let Some(ProcessId { pid, .. }) = self.id()? {
+            if state(pid)?.is_none_or(|state| state == "T") {
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err(self.signal_error(io::ErrorKind::TimedOut.into()));
+            }
+            thread::sleep(EXIT_POLL);
+        }
+        Ok(())
     }
 
     /// Sends a signal; an error if it does not run.
@@ -290,9 +308,18 @@ pub(crate) fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
 
 /// When a process started, or nothing if there is none of that number.
 fn start_ticks(pid: i32) -> Result<Option<u64>> {
+    Ok(stat(pid)?.and_then(|stat| parse_start_ticks(&stat)))
+}
+
+/// The state of a process, as one letter, if there is one of that number.
+fn state(pid: i32) -> Result<Option<String>> {
+    Ok(stat(pid)?.and_then(|stat| after_name(&stat).next().map(str::to_owned)))
+}
+
+fn stat(pid: i32) -> Result<Option<String>> {
     let path = PathBuf::from(format!("/proc/{pid}/stat"));
     match fs::read_to_string(&path) {
-        Ok(text) => Ok(parse_start_ticks(&text)),
+        Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         // It ended between the opening and the reading.
         Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(None),
@@ -300,11 +327,15 @@ fn start_ticks(pid: i32) -> Result<Option<u64>> {
     }
 }
 
-/// The 22nd field of /proc/PID/stat, unless the third says that the process is dead and only not yet reaped. The
-/// second is the program's name and may hold anything, even parentheses.
+/// The fields of /proc/PID/stat from the third. The second is the program's name and may hold anything, even parentheses.
+fn after_name(stat: &str) -> impl Iterator<Item = &str> {
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    fields.split_whitespace()
+}
+
+/// The 22nd field of /proc/PID/stat, unless the third says that the process is dead and only not yet reaped.
 fn parse_start_ticks(stat: &str) -> Option<u64> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    let mut fields = after_name.split_whitespace();
+    let mut fields = after_name(stat);
     match fields.next()? {
         "Z" | "X" => None,
         _ => fields.nth(18)?.parse().ok(),

@@ -24,7 +24,7 @@ impl Cluster {
     /// # Errors
     /// If the part is not there or does not run.
     pub fn freeze(&self, part: Part) -> Result<()> {
-        self.part(part)?.signal(Signal::STOP)
+        self.part(part)?.freeze()
     }
 
     /// Lets a frozen part go on (SIGCONT).
@@ -62,7 +62,7 @@ impl Cluster {
     /// # Errors
     /// If a process cannot be killed.
     pub async fn lose(&self) -> Result<()> {
-        let killed = self.signal_all(Signal::KILL)?;
+        let killed = self.each(|process| process.signal(Signal::KILL))?;
         let is_controller =
             |process: &Arc<Process>| self.controllers().iter().any(|one| Arc::ptr_eq(one, process));
         lock(&self.lost_controllers).extend(killed.iter().filter(|process| is_controller(process)).cloned());
@@ -93,7 +93,7 @@ impl Cluster {
     /// # Errors
     /// If a process cannot be frozen.
     pub fn freeze_all(&self) -> Result<()> {
-        self.signal_all(Signal::STOP).map(|_| ())
+        self.each(Process::freeze).map(|_| ())
     }
 
     /// Lets every process of the cluster go on.
@@ -101,14 +101,14 @@ impl Cluster {
     /// # Errors
     /// If a process cannot be thawed.
     pub fn thaw_all(&self) -> Result<()> {
-        self.signal_all(Signal::CONT).map(|_| ())
+        self.each(|process| process.signal(Signal::CONT)).map(|_| ())
     }
 
-    /// Signals whatever runs, and tells what that was. Some end by themselves when others do: that is no error.
-    fn signal_all(&self, signal: Signal) -> Result<Vec<Arc<Process>>> {
+    /// Does this to whatever runs, and tells what that was. Some end by themselves when others do: that is no error.
+    fn each(&self, act: impl Fn(&Process) -> Result<()>) -> Result<Vec<Arc<Process>>> {
         let mut signalled = Vec::new();
         for process in self.processes() {
-            match process.signal(signal) {
+            match act(&process) {
                 Ok(()) => signalled.push(process),
                 Err(Error::NotRunning { .. }) => {}
                 Err(error) => return Err(error),
