@@ -4,21 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::announcer::Announcer;
 use super::member::{End, Shell};
-use super::shared::Shared;
+use super::shared::{Objects, Shared};
 use super::turns::Turn;
 use super::{finalizer, lifecycle};
 use crate::api::MultiCluster;
 
 /// After a finalizer could not be written, or a member not be started from the newest memory.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
-
-/// The object as the watch tells it; `None` when it is gone.
-pub(super) type Objects = watch::Receiver<Option<Arc<MultiCluster>>>;
 
 /// Serves one MultiCluster until it is gone or the controller ends. A former one of the same name ends first.
 pub(super) async fn serve(shared: Arc<Shared>, mut objects: Objects, turn: Turn) {

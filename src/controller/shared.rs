@@ -5,14 +5,19 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use kube::Client;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Options;
+use crate::api::MultiCluster;
 use crate::observe::events::Events;
 use crate::observe::metrics::Metrics;
 use crate::payload::{Access, Catalog};
 use crate::peer::Transport;
+
+/// One object as the watch tells it; `None` when it is gone.
+pub(super) type Objects = watch::Receiver<Option<Arc<MultiCluster>>>;
 
 /// What all members share.
 pub(super) struct Shared {
