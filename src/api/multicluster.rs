@@ -62,7 +62,21 @@ use super::status::MultiClusterStatus;
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
         description = "Whether this member does its part in a group that has a leader."
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Payload",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="PayloadApplied")].reason"#,
+        description = "What has become of the payload here; its condition says more",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Degraded",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Degraded")].status"#,
+        description = "Whether something needs a person; its condition says what",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MultiClusterSpec {
@@ -71,14 +85,15 @@ pub struct MultiClusterSpec {
     #[schemars(range(min = 1, max = 65535))]
     pub port: i64,
 
-    /// The group's name and shared secret. Members with the same callsign form one group.
+    /// The group's name. Members with the same callsign form one group. It is no secret yet: whoever reaches the port and
+    /// knows it can take part.
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new(r"!self.matches(r'^\s|\s$')").message(
         "callsign must not be blank, nor begin or end with white space: members with different callsigns never meet"
     ))]
     pub callsign: String,
 
-    /// Who is preferred: the highest-ranked member that is able to leads. Give each member a rank of its own.
+    /// Who is preferred: the highest-ranked member that is able to leads. Of equals, whoever leads goes on.
     pub rank: i64,
 
     /// Whether this member may found the group. Set it on one member; a member that remembers a group rejoins that

@@ -18,7 +18,7 @@ const PAYLOAD_MAX_BYTES: usize = 1 << 20;
 pub struct ValidSpec {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// The group's name and shared secret.
+    /// The group's name.
     pub callsign: String,
     /// Higher is preferred.
     pub rank: i64,

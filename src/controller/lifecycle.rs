@@ -86,6 +86,93 @@ fn has_finalizer(object: &MultiCluster) -> bool {
     object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
+/// How far a member is that is being deleted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaving {
+    /// Whether its group has let it go; none without an election.
+    pub has_left: Option<bool>,
+    /// Whether its payload is gone.
+    pub is_gone: bool,
+    /// Whether it hears a leader.
+    pub is_led: bool,
+    /// Whether it has asked for long enough.
+    pub is_overdue: bool,
+}
+
+/// Whether a member that is being deleted may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// Not yet.
+    Awaited,
+    /// The leader needs it: without it too few voters would be left that answer.
+    Needed,
+    /// Nobody leads who could let it go.
+    Unanswered,
+    /// Nothing holds it.
+    Free,
+}
+
+/// A group that has a leader is not to lose it because one more member goes.
+pub(super) fn departure(leaving: Leaving) -> Departure {
+    match leaving {
+        Leaving {
+            has_left: Some(true), ..
+        }
+        | Leaving {
+            has_left: None,
+            is_gone: true,
+            ..
+        } => Departure::Free,
+        Leaving {
+            is_gone: true,
+            is_overdue: true,
+            is_led: false,
+            ..
+        } => Departure::Unanswered,
+        Leaving {
+            is_gone: true,
+            is_overdue: true,
+            is_led: true,
+            ..
+        } => Departure::Needed,
+        _ => Departure::Awaited,
+    }
+}
+
+impl Departure {
+    /// Whether the object may go.
+    pub(super) fn is_final(self) -> bool {
+        matches!(self, Departure::Free | Departure::Unanswered)
+    }
+
+    /// In one word.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Departure::Needed => "StillNeeded",
+            Departure::Unanswered => "LeftUnanswered",
+            Departure::Awaited | Departure::Free => "Leaving",
+        }
+    }
+
+    /// What a person should know.
+    pub(super) fn note(self) -> Option<String> {
+        let note = match self {
+            Departure::Awaited | Departure::Free => return None,
+            Departure::Needed => format!(
+                "the leader does not let this member go yet: without its vote too few members would answer for anybody to \
+                 lead, and the payload would stop everywhere. Bring the silent members back, or make them anew at their \
+                 serviceAddress; to lose the payload instead, take the finalizer {FINALIZER} off"
+            ),
+            Departure::Unanswered => {
+                "left without the group's answer, since nobody leads it: the others go on counting this \
+                 member as one of theirs until another joins at its serviceAddress"
+                    .to_owned()
+            }
+        };
+        Some(note)
+    }
+}
+
 #[cfg(test)]
 #[path = "lifecycle_tests.rs"]
 mod tests;

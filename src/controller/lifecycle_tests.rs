@@ -159,3 +159,37 @@ fn a_finalizer_that_was_dropped_is_missed_until_the_deletion() {
         &[]
     )));
 }
+
+#[test]
+fn a_member_that_its_leader_still_needs_stays_however_long_that_takes() {
+    let asked = Leaving {
+        has_left: Some(false),
+        is_gone: true,
+        is_led: true,
+        is_overdue: false,
+    };
+    assert_eq!(departure(asked), Departure::Awaited);
+    let overdue = Leaving {
+        is_overdue: true,
+        ..asked
+    };
+    assert_eq!(departure(overdue), Departure::Needed);
+    assert!(!departure(overdue).is_final());
+    let unled = Leaving {
+        is_led: false,
+        ..overdue
+    };
+    assert_eq!(departure(unled), Departure::Unanswered);
+    let running = Leaving {
+        is_gone: false,
+        ..unled
+    };
+    assert_eq!(
+        departure(running),
+        Departure::Awaited,
+        "its payload is to stop first"
+    );
+    for has_left in [Some(true), None] {
+        assert_eq!(departure(Leaving { has_left, ..asked }), Departure::Free);
+    }
+}

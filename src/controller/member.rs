@@ -24,7 +24,7 @@ use super::{FOUND_WITHOUT_ANNOTATION, finalizer};
 use crate::api::{MultiCluster, MultiClusterStatus, QuorumMode, TimingProfile, ValidSpec};
 use crate::clock::boottime;
 use crate::election::{
-    self, Command, Config, Durable, Member, MemberId, MemoryId, Order, Profile, Settings, Tick,
+    self, Command, Config, Durable, Member, MemberId, MemoryId, Message, Order, Profile, Settings, Tick,
 };
 use crate::observe::metrics::MemberMetrics;
 use crate::payload::{self, Inventory, Owner};
@@ -35,12 +35,14 @@ const WRITTEN_MAX: usize = 4;
 const REVIEW_PAUSE: Duration = Duration::from_secs(1);
 /// After a finalizer could not be taken off.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
-/// How long a member that is being deleted asks to be taken out of its group: several rounds of every profile but the
-/// slowest. After it the object goes, and the others report a silent member.
+/// How long a member that is being deleted asks to be taken out of a group that nobody leads: several rounds of every
+/// profile but the slowest. After it the object goes, and the others report a silent member.
 const LEAVE_LIMIT: Duration = Duration::from_secs(15);
 /// How long the payload of an object that is gone already may take to stop before it is left to its inventory's loss.
 const GONE_LIMIT: Duration = Duration::from_secs(120);
 
+/// What is logged of the election, which does not log itself.
+const ELECTION: &str = "flagship::election";
 const FORGOTTEN: &str = "This member has forgotten its votes and asks to be admitted anew";
 
 /// Why a member is served no longer.
@@ -249,19 +251,21 @@ impl Shell {
         let Some(since) = self.leaving_since else {
             return false;
         };
-        let gone = self.application.is_gone();
-        let left = match &self.member {
-            Some(member) => member.has_left() || (gone && since.elapsed() > LEAVE_LIMIT),
-            None => gone,
+        let standing = lifecycle::Leaving {
+            has_left: self.member.as_ref().map(Member::has_left),
+            is_gone: self.application.is_gone(),
+            is_led: self
+                .member
+                .as_ref()
+                .is_some_and(|member| member.view(now()).leader.is_some()),
+            is_overdue: since.elapsed() > LEAVE_LIMIT,
         };
-        if !left {
-            return false;
+        let departure = lifecycle::departure(standing);
+        if let Some(note) = departure.note() {
+            self.tell(true, "Leaving", departure.reason(), note);
         }
-        if let Some(member) = &self.member
-            && !member.has_left()
-        {
-            let note = "left without the group's answer: the others may report a silent member until its address joins again";
-            self.tell(true, "Leaving", "LeftUnanswered", note.to_owned());
+        if !departure.is_final() {
+            return false;
         }
         self.inform();
         match finalizer::remove(&self.shared.client, &self.object).await {
@@ -444,6 +448,7 @@ impl Shell {
         // The claim comes first: a writer must see its end before anything that follows from it.
         self.publish_claim();
         for command in commands {
+            log(&self.object, &command);
             match command {
                 Command::Send { to, group, message } => self.send(&to, group, &message),
                 Command::Persist { number, durable } => {
@@ -511,5 +516,30 @@ impl Shell {
             }
             Answer::Nothing => {}
         }
+    }
+}
+
+/// The election's moves, for who follows it; heartbeats, which are many, one level below.
+fn log(object: &MultiCluster, command: &Command) {
+    let object = object.name_any();
+    match command {
+        Command::Send {
+            message: Message::Heartbeat { .. } | Message::Ack { .. },
+            to,
+            ..
+        } => {
+            tracing::trace!(target: ELECTION, object, ?to, "a heartbeat or its answer");
+        }
+        Command::Send { message, to, .. } => {
+            tracing::debug!(target: ELECTION, object, ?to, ?message, "sends")
+        }
+        Command::Persist { durable, .. } => {
+            let vote = durable.vote.map(|vote| vote.to_string());
+            tracing::debug!(target: ELECTION, object, term = durable.term, vote, "makes its memory durable");
+        }
+        Command::Payload { order, .. } => {
+            tracing::debug!(target: ELECTION, object, ?order, "orders the payload")
+        }
+        Command::Notify(notice) => tracing::debug!(target: ELECTION, object, ?notice, "tells"),
     }
 }

@@ -176,6 +176,8 @@ impl Members {
             let event = tokio::select! {
                 _ = beat.tick() => {
                     health.beat();
+                    let peers = self.shared.transport.peers();
+                    self.shared.metrics.set_peers_connected(u64::try_from(peers).unwrap_or(u64::MAX));
                     continue;
                 }
                 event = stream.next() => event,

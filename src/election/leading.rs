@@ -32,6 +32,8 @@ pub(super) struct Leading {
     pub farewells: Vec<Destination>,
     /// No preemption is tried before this tick.
     pub no_move_before: Tick,
+    /// How many moves were given up in this term.
+    pub moves_aborted: u32,
     pub next_probe: Tick,
 }
 
@@ -72,6 +74,7 @@ impl Leading {
             moving: None,
             farewells: Vec::new(),
             no_move_before: now,
+            moves_aborted: 0,
             next_probe: now,
         }
     }

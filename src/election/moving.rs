@@ -10,8 +10,11 @@ use super::types::{MemberId, Term, Tick};
 /// termination grace period.
 const STOP_TIMEOUT_MS: i64 = 30_000;
 
-/// After a move that was given up, preference is not tried again for this long.
+/// After a move that was given up, preference is not tried again for this long, and for twice as long each time: every
+/// attempt takes the payload down for as long as it may be stopping.
 const RETRY_AFTER_MS: i64 = 60_000;
+/// About an hour.
+const DOUBLINGS_MAX: u32 = 6;
 
 /// A move under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,7 +126,8 @@ impl Member {
         let Role::Leading(leading) = &mut self.role else {
             return;
         };
-        leading.no_move_before = context.now + RETRY_AFTER_MS;
+        leading.no_move_before = context.now + (RETRY_AFTER_MS << leading.moves_aborted.min(DOUBLINGS_MAX));
+        leading.moves_aborted = leading.moves_aborted.saturating_add(1);
         if let Some(Moving { to: Some(to), .. }) = leading.moving.take() {
             context.notify(Notice::MoveAborted { to, reason });
         }

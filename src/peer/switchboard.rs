@@ -442,6 +442,11 @@ impl Switchboard {
         self.members.wake_all();
     }
 
+    /// How many other processes are connected.
+    pub(super) fn peers(&self) -> usize {
+        self.instances.len()
+    }
+
     /// How many connections are up, retired ones included.
     pub(super) fn connections(&self) -> usize {
         self.links.len()

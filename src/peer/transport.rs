@@ -290,6 +290,11 @@ impl Transport {
         Ok(())
     }
 
+    /// How many other processes are connected.
+    pub fn peers(&self) -> usize {
+        self.shared.switchboard().peers()
+    }
+
     /// How many connections are up: one for each other process, and for moments two.
     pub fn connections(&self) -> usize {
         self.shared.switchboard().connections()

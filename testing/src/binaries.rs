@@ -190,6 +190,16 @@ pub(crate) fn find_or_build_flagship() -> Result<PathBuf> {
         .arg("--message-format=json-render-diagnostics")
         .args((!cfg!(debug_assertions)).then_some("--release"))
         .stdin(Stdio::null());
+    // What cargo tells the program that it runs is not for the cargo that this program runs: build scripts that go by it
+    // would be run again, and all that depends on them built again, at every change between the two.
+    for (name, _) in env::vars_os() {
+        let told = name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"));
+        if told {
+            command.env_remove(name);
+        }
+    }
     let output = command.output().map_err(|source| Error::Start {
         program: "cargo".into(),
         source,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use serde_json::value::to_raw_value;
 
-use super::Shell;
+use super::{ELECTION, Shell};
 use crate::election::{self, Destination, MemberId, MemoryId, Message, Received};
 use crate::peer::{self, To};
 
@@ -64,8 +64,12 @@ impl Shell {
             Ok(parcel) => parcel,
             Err(error) => return tracing::debug!(%error, %from, "a message that this release does not know"),
         };
-        if matches!(parcel.message, Message::Heartbeat { .. }) {
-            self.metrics.count_heartbeat_received();
+        match &parcel.message {
+            Message::Heartbeat { .. } => self.metrics.count_heartbeat_received(),
+            Message::Ack { .. } => {}
+            message => {
+                tracing::debug!(target: ELECTION, object = self.object.name_any(), %from, ?message, "hears")
+            }
         }
         let received = Received {
             from,

@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::{FORGOTTEN, Shell, now};
+use crate::api::QuorumMode;
 use crate::controller::report::Knowledge;
 use crate::controller::{report, words};
 use crate::election::{Member, Notice, Order};
@@ -53,6 +54,22 @@ impl Shell {
         );
         if view.as_ref().is_some_and(|view| view.leader.is_some()) {
             self.memory_trouble = None;
+        }
+        let asks_for_none = self
+            .spec
+            .as_ref()
+            .is_some_and(|spec| spec.quorum == QuorumMode::None);
+        if let Some(view) = view
+            .as_ref()
+            .filter(|view| asks_for_none && view.voters.len() > 2)
+        {
+            let note = format!(
+                "quorum None is for two members and is not followed: this group has {}, of which a leader needs {}. Set \
+                 quorum Auto or Majority",
+                view.voters.len(),
+                view.need
+            );
+            troubles.push(("QuorumNotFollowed", note));
         }
         let running = self
             .member

@@ -195,6 +195,25 @@ fn a_payload_that_does_not_stop_in_time_runs_again_and_the_move_waits_a_minute()
     }
     assert!(again.contains(&started(3, MoveReason::Preemption)), "{again:?}");
     assert!((60_000..60_000 + 2 * HEARTBEAT).contains(&two.now.since(stuck)));
+
+    // The second time it waits for twice as long.
+    two.persisted();
+    let mut orders = Vec::new();
+    while two.now.since(stuck) < 60_000 + 30_000 + 120_000 + 2 * HEARTBEAT {
+        let mut commands = two.wait();
+        for from in [1, 3] {
+            commands.extend(two.ack(from, two.sequence(), Some(stamp(2, 4))));
+        }
+        let order = |command: &Command| matches!(command, Command::Payload { .. });
+        orders.extend(commands.into_iter().filter(order).map(|_| two.now.since(stuck)));
+    }
+    let [aborted, again] = orders[..] else {
+        panic!("{orders:?}");
+    };
+    assert!(
+        (120_000..120_000 + 2 * HEARTBEAT).contains(&(again - aborted)),
+        "{orders:?}"
+    );
 }
 
 #[test]

@@ -232,7 +232,11 @@ impl Ledger {
         stopping.dependents.clear();
         stopping.failure = None;
         match swept {
-            Swept::Clean => stopping.state = SweepState::Clean,
+            Swept::Clean => {
+                stopping.state = SweepState::Clean;
+                // A process that ends now leaves no list of objects to look for.
+                self.save_due = Some(now);
+            }
             Swept::Dependents(dependents) => {
                 stopping.dependents = dependents;
                 stopping.dependents_since.get_or_insert(now);

@@ -240,10 +240,7 @@ impl Ledger {
             } else {
                 ObjectState::Deleting
             }),
-            Seen::Ours(live) if live.deleting => (
-                ObjectState::Terminating,
-                "somebody deleted it; it is created again when it is gone".to_owned(),
-            ),
+            Seen::Ours(live) if live.deleting => (ObjectState::Terminating, terminating(&live.finalizers)),
             Seen::Ours(live) if item.right && !live.serves => {
                 let message = if awaited_long.is_some() {
                     "it does not become ready to use; see its conditions"
@@ -264,6 +261,16 @@ impl Ledger {
             _ => calm(ObjectState::Pending),
         }
     }
+}
+
+/// Somebody deleted it, or this member did, before it was told to go on.
+fn terminating(finalizers: &[String]) -> String {
+    let mut message = "it is being deleted, and is created again when it is gone".to_owned();
+    if !finalizers.is_empty() {
+        message.push_str("; its finalizers keep it: ");
+        message.push_str(&finalizers.join(", "));
+    }
+    message
 }
 
 fn removal_state(finalizers: &[String], is_stuck: bool) -> (ObjectState, String) {

@@ -176,7 +176,7 @@ async fn a_peer_that_goes_silent_is_closed_and_one_that_only_answers_pings_is_no
     let mut config = brisk();
     // Long enough for the polite one to be heard on a machine that has much else to do.
     config.timing.silence_max = Duration::from_secs(2);
-    let newyork = Member::start("newyork", config.clone());
+    let newyork = Member::start("newyork", config);
     let (silent, _) = Stranger::greet(newyork.address()).await;
     let (mut polite, _) = Stranger::greet(newyork.address()).await;
     let started = Instant::now();
