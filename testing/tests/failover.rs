@@ -18,6 +18,7 @@ use flagship_testing::{
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
 use rand::{RngExt, SeedableRng};
@@ -490,6 +491,56 @@ async fn a_deleted_member_leaves_once_however_long_others_keep_its_object() -> T
         "--timeout=60s",
     ];
     newyork.kubectl(&gone).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deleted_member_stays_while_its_group_could_not_do_without_it() -> TestResult {
+    let turn = SITES.turn("needed").await?;
+    let [newyork, sheffield, gotham] = &*turn;
+    let namespace = &turn.namespace;
+    newyork_leads(&turn).await?;
+    newyork
+        .wait_until("both others are connected", PATIENCE, async |_| {
+            let page = newyork.controller.get("/metrics").await?;
+            Ok::<_, flagship_testing::Error>(page.contains("\nflagship_peers_connected 2\n"))
+        })
+        .await?;
+    let recorder = record(&turn).await?;
+    gotham.controller.kill().await?;
+    let delete = [
+        "delete",
+        "multicluster",
+        "newyork",
+        "-n",
+        namespace,
+        "--wait=false",
+    ];
+    newyork.kubectl(&delete).await?;
+    sheffield.wait_until_leading(namespace).await?;
+    newyork
+        .wait_until("it says why it stays", PATIENCE, async |client| {
+            let events: Api<Event> = Api::namespaced(client, namespace);
+            let events = events.list(&ListParams::default()).await?.items;
+            let is_it = |event: &Event| event.reason.as_deref() == Some("StillNeeded");
+            Ok::<_, kube::Error>(events.iter().any(is_it))
+        })
+        .await?;
+    sleep(QUIET).await;
+    assert!(sheffield.status(namespace).await?.leading, "with newyork's vote");
+
+    gotham.controller.start()?;
+    let gone = [
+        "wait",
+        "--for=delete",
+        "multicluster/newyork",
+        "-n",
+        namespace,
+        "--timeout=60s",
+    ];
+    newyork.kubectl(&gone).await?;
+    sheffield.wait_until_leading(namespace).await?;
+    never_two(&recorder.finish().await?);
     Ok(())
 }
 
