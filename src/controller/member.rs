@@ -196,7 +196,13 @@ impl Shell {
                     if Instant::now() >= review_at {
                         review_at = Instant::now() + REVIEW_PAUSE;
                         self.dirty = true;
+                        let heard = self.ear.error().is_none();
                         self.listen();
+                        if heard != self.ear.error().is_none()
+                            && let Some(config) = self.config()
+                        {
+                            self.step(election::Event::Configured(config));
+                        }
                         self.finalizer.keep(&self.shared, &self.object);
                     }
                     self.step(election::Event::Tick);
@@ -398,7 +404,8 @@ impl Shell {
                 rank: spec.rank,
             },
             fleet: spec.fleet.iter().map(ToString::to_string).collect(),
-            ready: spec.ready,
+            // Who cannot be heard must not found a group: it may exist already.
+            ready: spec.ready && self.ear.error().is_none(),
             found_without: without,
             settings: Settings { quorum, ..settings },
         })

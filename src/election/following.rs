@@ -155,6 +155,7 @@ impl Member {
         if self.dissolving {
             return self.dissolve(context);
         }
+        self.look_for_other_groups(context);
         if self.persist_failed {
             // A member that cannot persist does not vote, least of all for itself.
             return self.tend_leaving(context);
@@ -244,7 +245,7 @@ impl Member {
         } else {
             None
         };
-        [leave, retry, stand].into_iter().flatten().min()
+        [leave, retry, stand, self.look_at()].into_iter().flatten().min()
     }
 }
 

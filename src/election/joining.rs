@@ -105,7 +105,7 @@ impl Joining {
 }
 
 impl Member {
-    fn founder(&self) -> Founder {
+    pub(super) fn founder(&self) -> Founder {
         Founder {
             profile: self.config.profile.clone(),
             memory: self.durable.memory,
@@ -115,7 +115,7 @@ impl Member {
     }
 
     /// The fleet without this member's own address, which users list too.
-    fn fleet(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn fleet(&self) -> impl Iterator<Item = &String> {
         self.config
             .fleet
             .iter()

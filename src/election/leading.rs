@@ -3,7 +3,7 @@
 use super::command::{Claim, Destination, MoveReason, StepDown};
 use super::durable::Durable;
 use super::member::{Context, Member, Resignation, Role};
-use super::message::{Founder, Message};
+use super::message::Message;
 use super::moving::Moving;
 use super::roster::{Profile, Stamp, Voter};
 use super::standing::Standing;
@@ -34,7 +34,6 @@ pub(super) struct Leading {
     pub no_move_before: Tick,
     /// How many moves were given up in this term.
     pub moves_aborted: u32,
-    pub next_probe: Tick,
 }
 
 /// What a leader knows of another voter.
@@ -75,7 +74,6 @@ impl Leading {
             farewells: Vec::new(),
             no_move_before: now,
             moves_aborted: 0,
-            next_probe: now,
         }
     }
 
@@ -267,53 +265,6 @@ impl Member {
         };
         if self.stage(next, context.out) {
             self.role = Role::Standing(Standing::writing(term));
-        }
-    }
-
-    /// A leader asks the addresses of its fleet, and those of voters that have fallen silent, for groups: a member that
-    /// was made anew learns of this group before it founds another, and two groups with one callsign are found.
-    fn look_for_other_groups(&mut self, context: &mut Context<'_>) {
-        let now = context.now;
-        // A member that is meant to found a group listens for two leases before it does. Its predecessor counts as
-        // silent after one; the other is left for asking it more than once.
-        let (lease_ms, pause_ms) = (self.settings().lease_ms, self.settings().round_ms());
-        let memory = self.durable.memory;
-        let (Some(membership), Role::Leading(leading)) = (&self.durable.group, &mut self.role) else {
-            return;
-        };
-        if leading.next_probe > now {
-            return;
-        }
-        let alive = |id: MemberId| {
-            let heard = leading
-                .seen(id)
-                .map_or(leading.since, |seen| seen.acknowledged_at);
-            id == self.id || now.since(heard) < lease_ms
-        };
-        let (heard, silent): (Vec<&Voter>, Vec<&Voter>) =
-            membership.roster.voters.iter().partition(|voter| alive(voter.id));
-        let silent = silent.into_iter().map(|voter| &voter.profile.address);
-        let mut strangers: Vec<String> = Vec::new();
-        for address in self.config.fleet.iter().chain(silent) {
-            let known = heard.iter().any(|voter| voter.profile.address == *address);
-            if !known && !strangers.contains(address) {
-                strangers.push(address.clone());
-            }
-        }
-        leading.next_probe = now + pause_ms;
-        let profile = self.config.profile.clone();
-        let founder = Founder {
-            profile,
-            memory,
-            ready: self.config.ready,
-            alone: self.config.fleet.is_empty(),
-        };
-        for asked in strangers {
-            let message = Message::Probe {
-                founder: founder.clone(),
-                asked: asked.clone(),
-            };
-            self.send_to(Destination::Address(asked), message, context.out);
         }
     }
 

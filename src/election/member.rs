@@ -97,6 +97,8 @@ pub struct Member {
     pub(super) unanswered_rounds: u32,
     /// When a voter that asked to leave asks again.
     pub(super) next_leave: Tick,
+    /// When it looks for other groups next.
+    pub(super) next_look: Tick,
 }
 
 /// One start of a voter.
@@ -176,6 +178,7 @@ impl Member {
             other_group: None,
             unanswered_rounds: 0,
             next_leave: now,
+            next_look: now,
             config,
         };
         // A lone voter cannot have promised anything to anybody else.

@@ -141,6 +141,40 @@ pub enum Message {
     },
 }
 
+impl Message {
+    /// The highest term that the message would make its receiver believe in.
+    pub(super) fn highest_term(&self) -> Term {
+        match self {
+            Message::PreVote { term, .. } | Message::Vote { term, .. } | Message::Stopped { term } => *term,
+            Message::PreVoted { term, voter_term, .. } => *term.max(voter_term),
+            Message::Voted {
+                term,
+                voter_term,
+                receipt,
+                ..
+            } => *term.max(voter_term).max(receipt),
+            Message::Heartbeat {
+                term, stamp, roster, ..
+            } => {
+                let held = roster.as_ref().map_or(0, |roster| roster.stamp.term);
+                (*term).max(stamp.term).max(held)
+            }
+            Message::Ack {
+                term, stamp, receipt, ..
+            } => (*term).max(stamp.term).max(*receipt),
+            Message::Handover { term, vote } => (*term).max(vote.unwrap_or(0)),
+            Message::NotAVoter { stamp, .. } => stamp.term,
+            Message::Probe { .. }
+            | Message::NoGroup { .. }
+            | Message::InGroup { .. }
+            | Message::Refused { .. }
+            | Message::Leave
+            | Message::Left
+            | Message::Outdated { .. } => 0,
+        }
+    }
+}
+
 /// A member that has no group, with what decides who founds one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

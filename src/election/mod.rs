@@ -77,6 +77,7 @@ mod event;
 mod following;
 mod joining;
 mod leading;
+mod looking;
 mod member;
 mod message;
 mod moving;

@@ -48,7 +48,7 @@ impl Member {
                 return;
             }
             if leading.serving {
-                let to = self.successor(now, i64::MIN);
+                let to = self.successor(now, None);
                 self.start_move(
                     Moving {
                         to,
@@ -68,8 +68,7 @@ impl Member {
         if !settled || self.roster_wished().is_some() {
             return;
         }
-        let above = self.config.profile.rank.saturating_add(1);
-        if let Some(to) = self.successor(now, above) {
+        if let Some(to) = self.successor(now, Some(self.config.profile.rank)) {
             let moving = Moving {
                 to: Some(to),
                 since: now,
@@ -133,8 +132,8 @@ impl Member {
         }
     }
 
-    /// The preferred voter with at least this rank that could lead and was heard lately.
-    fn successor(&self, now: Tick, least_rank: i64) -> Option<MemberId> {
+    /// The preferred voter that could lead and was heard lately; if a rank is given, of those above it.
+    fn successor(&self, now: Tick, below: Option<i64>) -> Option<MemberId> {
         let Role::Leading(leading) = &self.role else {
             return None;
         };
@@ -143,7 +142,7 @@ impl Member {
         let ready = |id| {
             leading.seen(id).is_some_and(|seen| {
                 seen.eligible
-                    && seen.profile.rank >= least_rank
+                    && below.is_none_or(|rank| seen.profile.rank > rank)
                     && seen.acknowledged_at >= fresh_since
                     && seen.stamp == roster.stamp
             })
@@ -163,11 +162,11 @@ impl Member {
         };
         let Some(moving) = leading.moving else { return };
         let term = leading.term;
-        let least_rank = match moving.reason {
-            MoveReason::Preemption => self.config.profile.rank.saturating_add(1),
-            MoveReason::Leaving | MoveReason::Exiting => i64::MIN,
+        let below = match moving.reason {
+            MoveReason::Preemption => Some(self.config.profile.rank),
+            MoveReason::Leaving | MoveReason::Exiting => None,
         };
-        let successor = self.successor(now, least_rank);
+        let successor = self.successor(now, below);
         if successor.is_none() && moving.reason == MoveReason::Preemption {
             return self.abort_move(MoveAbort::SuccessorLost, context);
         }

@@ -8,7 +8,7 @@ use super::member::{Context, Member, Role, Start};
 use super::message::Message;
 use super::roster::{Roster, Stamp};
 use super::standing::Refused;
-use super::types::{GroupId, MemberId, MemoryId, Term};
+use super::types::{GroupId, MemberId, MemoryId, TERMS_AHEAD_MAX, Term};
 
 /// Whether a message speaks for the vote that its sender was admitted with.
 fn counts_as_voter(message: &Message) -> bool {
@@ -38,6 +38,9 @@ impl Member {
         }
         if from == self.id {
             return self.on_own(message, context);
+        }
+        if message.highest_term() > self.durable.term.saturating_add(TERMS_AHEAD_MAX) {
+            return;
         }
         let voter = self.roster().and_then(|roster| roster.voter(from));
         if let Some(voter) = voter.filter(|voter| voter.memory == memory) {

@@ -95,15 +95,9 @@ impl Member {
                 Some(seen) => &seen.profile,
                 None => continue,
             };
-            // An address that another voter has is not taken over.
-            let clash = roster
-                .voters
-                .iter()
-                .any(|v| v.id != voter.id && v.profile.address == profile.address);
-            if !clash {
-                voter.profile = profile.clone();
-            }
+            voter.profile = profile.clone();
         }
+        keep_addresses_apart(&mut next.voters, &roster.voters);
         next.settings = self.config.settings;
         if next.settings.quorum == QuorumMode::None && next.voters.len() > 2 {
             next.settings.quorum = roster.settings.quorum;
@@ -261,6 +255,36 @@ impl Member {
         let next = roster.without(from, leading.term);
         if self.claim.is_some() && self.could_be_agreed(&next, None, context.now) {
             self.write_roster(next, context);
+        }
+    }
+}
+
+/// Voters may exchange their addresses, but where two want the same one, who moved to it stays where it was.
+fn keep_addresses_apart(wished: &mut [Voter], present: &[Voter]) {
+    loop {
+        let address = |voter: &Voter| voter.profile.address.clone();
+        let shared = |one: &Voter| {
+            wished
+                .iter()
+                .any(|v| v.id != one.id && address(v) == address(one))
+        };
+        let moved = |one: &Voter| {
+            present
+                .iter()
+                .find(|v| v.id == one.id && address(v) != address(one))
+        };
+        let back: Vec<(usize, String)> = wished
+            .iter()
+            .enumerate()
+            .filter(|(_, voter)| shared(voter))
+            .filter_map(|(index, voter)| Some((index, address(moved(voter)?))))
+            .collect();
+        // Each round moves some back, and where all are back no two have one address.
+        if back.is_empty() {
+            return;
+        }
+        for (index, address) in back {
+            wished[index].profile.address = address;
         }
     }
 }

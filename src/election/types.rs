@@ -37,6 +37,10 @@ impl Sub<i64> for Tick {
 /// The number of an election; at most one member leads in each (promise G1).
 pub type Term = u64;
 
+/// A term that is further ahead than this was never reached by elections, of which there are a few a second at most: it
+/// was forged, and whoever believed it could be elected no more.
+pub(super) const TERMS_AHEAD_MAX: Term = 1 << 40;
+
 macro_rules! identity {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*

@@ -230,3 +230,79 @@ fn two_voters_only_where_each_may_lead_alone_by_choice() {
         [answer(3, "m3", Message::Refused { refusal })]
     );
 }
+
+fn at(address: &str, id: u128) -> Profile {
+    Profile {
+        address: address.to_owned(),
+        ..profile(id)
+    }
+}
+
+fn addresses(commands: &[Command]) -> Vec<String> {
+    let voters = commands.iter().find_map(|command| match command {
+        Command::Persist { durable, .. } => durable.group.as_ref().map(|group| &group.roster.voters),
+        _ => None,
+    });
+    let voters = voters.expect("a new roster").iter();
+    voters.map(|voter| voter.profile.address.clone()).collect()
+}
+
+/// Member 3 leads; 1 and 2 say these addresses.
+fn moved(one: &str, two: &str) -> Vec<Command> {
+    let mut three_ = Actor::leader(3);
+    let sequence = three_.sequence();
+    let acknowledged = |id: u128, address: &str| Message::Ack {
+        term: 2,
+        sequence,
+        stamp: stamp(2, 4),
+        lease_ms: LEASE,
+        eligible: true,
+        profile: at(address, id),
+        receipt: 0,
+    };
+    let mut commands = three_.hear(1, acknowledged(1, one));
+    commands.extend(three_.persisted());
+    let beat = three_.sequence();
+    for (id, address) in [(1, one), (2, two)] {
+        let Message::Ack {
+            term,
+            lease_ms,
+            eligible,
+            profile,
+            receipt,
+            ..
+        } = acknowledged(id, address)
+        else {
+            continue;
+        };
+        let held = three_.member.roster().unwrap().stamp;
+        let again = Message::Ack {
+            term,
+            sequence: beat,
+            stamp: held,
+            lease_ms,
+            eligible,
+            profile,
+            receipt,
+        };
+        let next = three_.hear(id, again);
+        if next
+            .iter()
+            .any(|command| matches!(command, Command::Persist { .. }))
+        {
+            commands = next;
+            commands.extend(three_.persisted());
+        }
+    }
+    commands
+}
+
+#[test]
+fn voters_may_exchange_their_addresses_and_none_takes_anothers() {
+    assert_eq!(addresses(&moved("m2", "m1")), ["m2", "m1", "m3"]);
+    assert_eq!(
+        addresses(&moved("new", "m3")),
+        ["new", "m2", "m3"],
+        "the second stays where it was"
+    );
+}

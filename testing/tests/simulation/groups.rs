@@ -261,3 +261,29 @@ fn a_candidate_of_an_unguarded_pair_that_was_frozen_does_not_take_silence_for_co
         settled(&mut world, 1, 20_000);
     }
 }
+
+/// The founder is made anew, and only a follower's fleet names its address.
+#[test]
+fn a_founder_that_left_and_is_made_anew_founds_no_second_group() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, Weather::default());
+        world.site(1, true, &[], BALANCED);
+        world.site(5, false, &[0], BALANCED);
+        world.site(10, false, &[1], BALANCED);
+        (0..3).for_each(|site| world.start(site));
+        settled(&mut world, 2, 40_000);
+        let group = world.member(2).unwrap().group();
+        world.tell(0, Event::Leave);
+        let has_left = |world: &World| world.member(0).is_some_and(|member| member.has_left());
+        world.run_until(10_000, has_left).expect("it leaves");
+        world.recreate(0);
+        world.start(0);
+        settled(&mut world, 2, 30_000);
+        world.run(60_000);
+        settled(&mut world, 2, 10);
+        for site in 0..3 {
+            assert_eq!(world.member(site).unwrap().group(), group, "seed {seed}");
+            assert_eq!(world.roster(site).unwrap().voters.len(), 3, "seed {seed}");
+        }
+    }
+}

@@ -262,6 +262,21 @@ fn a_change_of_ranks_moves_the_payload_once() {
 }
 
 #[test]
+fn equal_ranks_settle_and_stay_at_the_ends_of_their_range_too() {
+    for rank in [i64::MAX, i64::MIN] {
+        let mut world = World::new(7, Weather::default());
+        world.site(rank, true, &[], BALANCED);
+        world.site(rank, false, &[0], BALANCED);
+        (0..2).for_each(|site| world.start(site));
+        settled(&mut world, 0, 30_000);
+        let term = world.member(0).unwrap().term();
+        world.run(60_000);
+        settled(&mut world, 0, 10);
+        assert_eq!(world.member(0).unwrap().term(), term, "rank {rank}");
+    }
+}
+
+#[test]
 fn equal_ranks_settle_and_stay() {
     for seed in 0..50 {
         let mut world = World::new(seed, Weather::default());
