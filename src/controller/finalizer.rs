@@ -21,7 +21,7 @@ pub(super) async fn add(client: &Client, object: &MultiCluster) -> kube::Result<
         .chain([FINALIZER])
         .collect();
     // The version is a precondition, so that nothing else has changed meanwhile.
-    let metadata = patch(client, object, &finalizers).await?;
+    let metadata = patch(client, object, &object.metadata, &finalizers).await?;
     Ok(MultiCluster {
         metadata,
         ..object.clone()
@@ -79,7 +79,7 @@ impl Keeper {
 pub(super) async fn remove(client: &Client, object: &MultiCluster) -> kube::Result<()> {
     let api = api(client, object);
     // Others may have taken theirs off meanwhile, so the newest list counts.
-    let Some(newest) = api.get_opt(&object.name_any()).await? else {
+    let Some(newest) = api.get_metadata_opt(&object.name_any()).await? else {
         return Ok(());
     };
     if newest.uid() != object.uid() || !newest.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
@@ -91,16 +91,22 @@ pub(super) async fn remove(client: &Client, object: &MultiCluster) -> kube::Resu
         .map(String::as_str)
         .filter(|f| *f != FINALIZER)
         .collect();
-    match patch(client, &newest, &rest).await {
+    match patch(client, object, &newest.metadata, &rest).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         outcome => outcome.map(drop),
     }
 }
 
-async fn patch(client: &Client, object: &MultiCluster, finalizers: &[&str]) -> kube::Result<ObjectMeta> {
+/// Writes the finalizers of an object that was seen with this metadata.
+async fn patch(
+    client: &Client,
+    object: &MultiCluster,
+    seen: &ObjectMeta,
+    finalizers: &[&str],
+) -> kube::Result<ObjectMeta> {
     let metadata = json!({
-        "resourceVersion": object.metadata.resource_version,
-        "uid": object.metadata.uid,
+        "resourceVersion": seen.resource_version,
+        "uid": seen.uid,
         "finalizers": finalizers,
     });
     let patch = Patch::Merge(json!({ "metadata": metadata }));

@@ -13,6 +13,7 @@ mod finalizer;
 mod lifecycle;
 mod member;
 mod own_address;
+mod reading;
 mod report;
 mod service;
 mod shared;

@@ -490,6 +490,11 @@ fn degraded_condition(known: &Knowledge<'_>) -> Said {
         Some(Problem::Refused(refusal)) => troubles.push(("Refused", refusal_message(refusal))),
         None => {}
     }
+    if let (Some(false), reason, message) = payload_condition(known)
+        && !matches!(reason, "Applying" | "Stopping" | "Unclaimed")
+    {
+        troubles.push((reason, message));
+    }
     match troubles.first() {
         Some((reason, _)) => {
             let messages: Vec<&str> = troubles.iter().map(|(_, message)| message.as_str()).collect();

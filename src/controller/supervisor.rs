@@ -13,6 +13,7 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::reading::readable;
 use super::shared::Shared;
 use super::turns::Turns;
 use super::{Options, service};
@@ -208,11 +209,15 @@ impl Members {
 
     fn take(&mut self, object: DynamicObject) {
         let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
-        let decoded = object.try_parse::<MultiCluster>();
-        let object = match decoded {
-            Ok(object) => Arc::new(object),
+        let turn = format!("{}/{name}", object.namespace().unwrap_or_default());
+        let object = match readable(object) {
+            Ok((object, None)) => Arc::new(object),
+            Ok((object, Some(error))) => {
+                tracing::warn!(object = turn, %error, "somebody has written a status that cannot be read; it is put back");
+                Arc::new(object)
+            }
             Err(error) => {
-                tracing::error!(object = name, %error, "a MultiCluster cannot be read; correct its fields");
+                tracing::error!(object = turn, %error, "a MultiCluster cannot be read; correct its fields");
                 return;
             }
         };
@@ -221,7 +226,6 @@ impl Members {
         {
             return;
         }
-        let turn = format!("{}/{name}", object.namespace().unwrap_or_default());
         let turn = self.turns.of(turn);
         let (sender, receiver) = watch::channel(Some(object));
         self.tasks.insert(uid, sender);

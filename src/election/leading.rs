@@ -5,7 +5,7 @@ use super::durable::Durable;
 use super::member::{Context, Member, Resignation, Role};
 use super::message::Message;
 use super::moving::Moving;
-use super::roster::{Profile, Stamp, Voter};
+use super::roster::{Profile, Stamp};
 use super::standing::Standing;
 use super::types::{MemberId, Term, Tick};
 

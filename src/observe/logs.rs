@@ -6,8 +6,9 @@ use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::util::TryInitError;
 use tracing_subscriber::{Layer, Registry, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// What is logged unless the user asks otherwise: every change of state, and what goes wrong.
-const DEFAULT_FILTER: &str = "info";
+/// What is logged unless the user asks otherwise: every change of state, and what goes wrong. The libraries' own words for
+/// an API server that cannot be reached name no object; who needed it says more.
+const DEFAULT_FILTER: &str = "info,kube_client::client=off,kube_runtime=error";
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -73,8 +74,9 @@ mod tests {
         let chosen = |level, environment| filter(level, environment).unwrap().to_string();
         assert_eq!(chosen(Some("debug"), Some("trace")), "debug");
         assert_eq!(chosen(None, Some("trace")), "trace");
-        assert_eq!(chosen(None, Some(" ")), "info");
-        assert_eq!(chosen(None, None), "info");
+        let usual = "kube_client::client=off,kube_runtime=error,info";
+        assert_eq!(chosen(None, Some(" ")), usual);
+        assert_eq!(chosen(None, None), usual);
     }
 
     #[test]

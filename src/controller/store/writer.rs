@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use hyper::{Request, header};
 use kube::Client;
-use kube::core::PartialObjectMeta;
+use kube::core::dynamic::ParseDynamicObjectError;
+use kube::core::{DynamicObject, PartialObjectMeta};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -14,6 +15,7 @@ use super::listing::{list, without_explanations};
 use super::memory::{Trust, recall, remember, trust};
 use super::{Reply, Shared, Target, Written};
 use crate::api::{MultiCluster, MultiClusterStatus};
+use crate::controller::reading::readable;
 use crate::election::Durable;
 use crate::observe::metrics::Metrics;
 use crate::payload::{Inventory, StoreError};
@@ -59,6 +61,11 @@ enum WriteError {
     Encode {
         object: String,
         source: serde_json::Error,
+    },
+    #[error("cannot read {object}: {source}")]
+    Unreadable {
+        object: String,
+        source: ParseDynamicObjectError,
     },
     #[error("cannot write the status of {object}: others keep changing it")]
     Contended { object: String },
@@ -306,12 +313,16 @@ impl Writer {
         let request = Request::get(self.path())
             .body(Vec::new())
             .map_err(|source| self.request_error("get", kube::Error::HttpError(source)))?;
-        let answer = timeout(WRITE_TIMEOUT, self.client.request::<MultiCluster>(request)).await;
+        let answer = timeout(WRITE_TIMEOUT, self.client.request::<DynamicObject>(request)).await;
         let object = answer
             .map_err(|_elapsed| WriteError::Unanswered {
                 object: self.object(),
             })?
             .map_err(|source| self.request_error("get", source))?;
+        let (object, _garbled) = readable(object).map_err(|source| WriteError::Unreadable {
+            object: self.object(),
+            source,
+        })?;
         let found = object.status.unwrap_or_default();
         if object.metadata.uid.as_deref() != Some(&self.target.uid) {
             return Err(WriteError::Superseded {

@@ -243,7 +243,7 @@ fn addresses(commands: &[Command]) -> Vec<String> {
         Command::Persist { durable, .. } => durable.group.as_ref().map(|group| &group.roster.voters),
         _ => None,
     });
-    let voters = voters.expect("a new roster").iter();
+    let voters = voters.into_iter().flatten();
     voters.map(|voter| voter.profile.address.clone()).collect()
 }
 
@@ -275,7 +275,7 @@ fn moved(one: &str, two: &str) -> Vec<Command> {
         else {
             continue;
         };
-        let held = three_.member.roster().unwrap().stamp;
+        let held = three_.member.roster().map_or(stamp(2, 4), |roster| roster.stamp);
         let again = Message::Ack {
             term,
             sequence: beat,
