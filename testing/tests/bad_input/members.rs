@@ -1,6 +1,7 @@
 //! Members that cannot listen, be reached or be let in.
 
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use flagship_testing::{Site, TestResult};
 
@@ -51,6 +52,33 @@ async fn a_port_in_use_is_told_and_listened_on_once_it_is_free() -> TestResult {
     lone.until_condition("Degraded", "False", "AsExpected").await?;
     assert_eq!(lone.status().await?.port, i64::from(port));
     lone.until_applied().await?;
+    others_run_on().await
+}
+
+/// It cannot hear that the group exists already, so it must not found another.
+#[tokio::test]
+async fn a_second_member_with_port_and_callsign_of_another_founds_nothing_until_it_can_be_heard() -> TestResult
+{
+    let site = site().await?;
+    let payload = config_map("web", "mode", "ours");
+    let namespace = site.fresh_namespace("heard").await?;
+    let first = Lone::launch(site, &namespace, &payload).await?;
+    first.until_applied().await?;
+    let elsewhere = site.fresh_namespace("unheard").await?;
+    let yaml = site.manifest(&namespace, 9).ready().payload(&payload).yaml();
+    let second = Lone::of_yaml(site, &elsewhere, site.name(), &yaml).await?;
+    let message = second.until_condition("Degraded", "True", "CannotListen").await?;
+    assert!(message.contains("the callsign is already used"), "{message}");
+    // A founder listens for two leases, which are six seconds.
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    let status = second.status().await?;
+    assert!(
+        !status.leading && !status.ready && status.members.is_empty(),
+        "{status:?}"
+    );
+    first.delete().await?;
+    second.until_applied().await?;
+    second.delete().await?;
     others_run_on().await
 }
 
