@@ -281,6 +281,10 @@ impl Member {
     pub(super) fn enter_group(&mut self, context: &mut Context<'_>) {
         let founded = self.is_only_voter();
         context.notify(if founded { Notice::Founded } else { Notice::Joined });
+        if let Some(heard) = &self.heard {
+            let (leader, term) = (heard.leader, heard.term);
+            context.notify(Notice::Following { leader, term });
+        }
         self.not_before = context.now;
         self.become_follower(context);
         if founded {

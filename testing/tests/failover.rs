@@ -222,6 +222,20 @@ async fn a_killed_controller_is_replaced_and_comes_back_into_the_same_group() ->
     newyork.controller.start()?;
     // By `ready: true` it could found a group of its own.
     leads_alone(&turn, newyork).await?;
+    for site in [newyork, sheffield] {
+        let moves = site.status(&turn.namespace).await?.history;
+        let told: Vec<_> = moves
+            .iter()
+            .take(2)
+            .map(|one| (one.from.as_str(), one.to.as_str()))
+            .collect();
+        assert_eq!(
+            told,
+            [("sheffield", "newyork"), ("newyork", "sheffield")],
+            "{}: {moves:#?}",
+            site.name()
+        );
+    }
     let history = recorder.finish().await?;
     let overlaps = history.overlaps(Presence::Known);
     // A dead controller is not a dead payload: what it left runs on beside the new one until it is back.

@@ -240,7 +240,14 @@ fn a_newcomer_is_in_the_group_when_its_roster_is_durable() {
     assert_eq!(failed.member.group(), None);
     assert_eq!(
         three_.persisted(),
-        [notify(Notice::Joined), send(1, ack(3, 4, 7, stamp(4, 9)))]
+        [
+            notify(Notice::Joined),
+            notify(Notice::Following {
+                leader: MemberId(1),
+                term: 4
+            }),
+            send(1, ack(3, 4, 7, stamp(4, 9)))
+        ]
     );
 }
 
