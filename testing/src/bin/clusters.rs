@@ -142,7 +142,7 @@ async fn create_local(
     kubeconfig: Option<PathBuf>,
 ) -> Result<ExitCode> {
     let ip = loopback_for(address);
-    eprintln!("starting cluster {name} on {ip}");
+    eprintln!("building flagship if it has changed, and starting cluster {name} on {ip}");
     let Some(created) = unless_interrupted(clusters.create(name, address)).await else {
         clusters.remove(name)?;
         eprintln!("interrupted: nothing of cluster {name} is left");
@@ -166,6 +166,12 @@ async fn create_local(
         "logs are in {}; remove the cluster by `clusters --name {name} --force-clean`",
         created.cluster.folder().display()
     );
+    if let Some(pid) = created.controller.pid()? {
+        eprintln!(
+            "the controller is process {pid}, with metrics at http://{}/metrics",
+            created.controller.metrics_address()
+        );
+    }
     println!(
         "context     {}\nkubeconfig  {}",
         created.cluster.context(),

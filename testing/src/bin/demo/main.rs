@@ -85,7 +85,8 @@ async fn show(keep: bool) -> Result<()> {
         |act: &dyn Fn(&mut Screen)| act(&mut screen.lock().unwrap_or_else(PoisonError::into_inner));
     on_screen(&|screen| {
         screen.say(
-            "start the control planes newyork, sheffield and gotham, install Flagship, start its controllers",
+            "build flagship if it has changed, start the control planes newyork, sheffield and gotham, install \
+             Flagship, start its controllers",
         );
     });
     let clusters = match fleet::start(keep).await {
