@@ -248,11 +248,15 @@ fn joining_message(known: &Knowledge<'_>) -> String {
         return refusal_message(refusal);
     }
     if known.unreachable.is_empty() {
-        return "asks the addresses of its fleet for their group; no leader among them has admitted it yet. A member with \
-                no fleet and without ready: true waits until others name it"
+        return "asks the addresses of its fleet for their group; no leader among them has admitted it yet: a group that has \
+                none, for want of members, admits nobody. A member with no fleet and without ready: true waits until \
+                others name it"
             .to_owned();
     }
-    format!("cannot join: {}", unreachable_message(known.unreachable))
+    format!(
+        "cannot join: {}. See that these are the serviceAddress and port of members, and that their controllers run",
+        unreachable_message(known.unreachable)
+    )
 }
 
 fn founding_message(known: &Knowledge<'_>) -> String {

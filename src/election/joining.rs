@@ -89,6 +89,12 @@ impl Joining {
         self.rivals.push(Rival { id, at, precedence });
     }
 
+    /// Whether a member of a group has answered since then, so that none is founded.
+    pub(super) fn met_a_group(&self, since: Tick) -> bool {
+        let is_member = |rival: &Rival| rival.precedence.is_none() && rival.at > since;
+        self.rivals.iter().any(is_member)
+    }
+
     /// Whether `asker` goes before all that were heard since `since`, and nobody else was let go first since then: two
     /// founders that do not know of each other may both ask this member.
     fn goes_first(&self, asker: MemberId, precedence: Precedence, since: Tick) -> bool {

@@ -87,7 +87,9 @@ impl Member {
         let part = match &self.role {
             _ if self.is_faulty() => Part::Faulty,
             Role::Starting => Part::Starting,
-            Role::Outside(_) if self.config.ready => Part::Founding,
+            Role::Outside(joining) if self.config.ready && !joining.met_a_group(now - 2 * lease_ms) => {
+                Part::Founding
+            }
             Role::Outside(_) => Part::Joining,
             Role::Follower if promised.is_some() => Part::Follower,
             Role::Follower => Part::Leaderless,

@@ -30,7 +30,9 @@ pub enum Error {
         cause: io::Error,
     },
     /// For the user: two objects on one port have the same callsign.
-    #[error("the callsign is already used by member {member} on this port; choose another callsign or port")]
+    #[error(
+        "the callsign is already used on this port by the MultiCluster of UID {member}; choose another callsign or port"
+    )]
     RegisterTaken {
         /// The identity of the member that has it.
         member: Arc<str>,
