@@ -30,6 +30,8 @@ pub(super) struct Leading {
     pub moving: Option<Moving>,
     /// Former voters that are to hear that they are out.
     pub farewells: Vec<Destination>,
+    /// Voters that were told to have another's address.
+    pub clashing: Vec<MemberId>,
     /// No preemption is tried before this tick.
     pub no_move_before: Tick,
     /// How many moves were given up in this term.
@@ -72,6 +74,7 @@ impl Leading {
             serving: false,
             moving: None,
             farewells: Vec::new(),
+            clashing: Vec::new(),
             no_move_before: now,
             moves_aborted: 0,
         }

@@ -76,10 +76,58 @@ impl Member {
             return;
         }
         self.bid_farewell(context);
+        let wished = self.roster_wished();
+        self.tell_clashes(wished.as_ref(), context);
         if context.now >= self.not_before
-            && let Some(next) = self.roster_wished()
+            && let Some(next) = wished
         {
             self.write_roster(next, context);
+        }
+    }
+
+    /// Tells once of each voter that is not given the address which it says is its own.
+    fn tell_clashes(&mut self, wished: Option<&Roster>, context: &mut Context<'_>) {
+        let (Role::Leading(leading), Some(roster)) = (&self.role, wished.or(self.roster())) else {
+            return;
+        };
+        let refused = |voter: &&Voter| {
+            let said = match leading.seen(voter.id) {
+                _ if voter.id == self.id => &self.config.profile,
+                Some(seen) => &seen.profile,
+                None => return false,
+            };
+            said.address != voter.profile.address
+        };
+        let clashing: Vec<MemberId> = roster
+            .voters
+            .iter()
+            .filter(refused)
+            .map(|voter| voter.id)
+            .collect();
+        if clashing == leading.clashing {
+            return;
+        }
+        let notices: Vec<Notice> = clashing
+            .iter()
+            .filter(|id| !leading.clashing.contains(id))
+            .filter_map(|id| {
+                let asker = match leading.seen(*id) {
+                    Some(seen) => &seen.profile,
+                    None => &self.config.profile,
+                };
+                let has_it = |voter: &&Voter| voter.profile.address == asker.address;
+                Some(Notice::AddressClash {
+                    asker: asker.name.clone(),
+                    voter: roster.voters.iter().find(has_it)?.profile.name.clone(),
+                    address: asker.address.clone(),
+                })
+            })
+            .collect();
+        for notice in notices {
+            context.notify(notice);
+        }
+        if let Role::Leading(leading) = &mut self.role {
+            leading.clashing = clashing;
         }
     }
 
@@ -262,22 +310,19 @@ impl Member {
 /// Voters may exchange their addresses, but where two want the same one, who moved to it stays where it was.
 fn keep_addresses_apart(wished: &mut [Voter], present: &[Voter]) {
     loop {
-        let address = |voter: &Voter| voter.profile.address.clone();
         let shared = |one: &Voter| {
-            wished
-                .iter()
-                .any(|v| v.id != one.id && address(v) == address(one))
+            let same = |v: &Voter| v.id != one.id && v.profile.address == one.profile.address;
+            wished.iter().any(same)
         };
-        let moved = |one: &Voter| {
-            present
-                .iter()
-                .find(|v| v.id == one.id && address(v) != address(one))
+        let former = |one: &Voter| {
+            let moved = |v: &&Voter| v.id == one.id && v.profile.address != one.profile.address;
+            present.iter().find(moved).map(|v| v.profile.address.clone())
         };
         let back: Vec<(usize, String)> = wished
             .iter()
             .enumerate()
             .filter(|(_, voter)| shared(voter))
-            .filter_map(|(index, voter)| Some((index, address(moved(voter)?))))
+            .filter_map(|(index, voter)| Some((index, former(voter)?)))
             .collect();
         // Each round moves some back, and where all are back no two have one address.
         if back.is_empty() {
