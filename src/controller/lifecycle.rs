@@ -1,5 +1,7 @@
 //! What a MultiCluster, as it stands, asks of the one that serves it.
 
+use std::time::Duration;
+
 use kube::ResourceExt;
 
 use super::store::inventory_of;
@@ -86,6 +88,12 @@ fn has_finalizer(object: &MultiCluster) -> bool {
     object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
+/// How long a member that is being deleted asks a group to take it out that nobody leads: several rounds of every profile
+/// but the slowest. After it the object goes, and the others report a silent member.
+const LEAVE_LIMIT: Duration = Duration::from_secs(15);
+/// The same for a member whose vote the group needed before: its leader may be about to be started anew.
+const NEEDED_LIMIT: Duration = Duration::from_secs(300);
+
 /// How far a member is that is being deleted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Leaving {
@@ -93,10 +101,12 @@ pub(super) struct Leaving {
     pub has_left: Option<bool>,
     /// Whether its payload is gone.
     pub is_gone: bool,
-    /// Whether it hears a leader.
-    pub is_led: bool,
-    /// Whether it has asked for long enough.
-    pub is_overdue: bool,
+    /// For how long it has asked.
+    pub asked_for: Duration,
+    /// For how long it has heard no leader meanwhile; none while it hears one.
+    pub unled_for: Option<Duration>,
+    /// Whether a leader was found to need it.
+    pub was_needed: bool,
 }
 
 /// Whether a member that is being deleted may go.
@@ -104,7 +114,7 @@ pub(super) struct Leaving {
 pub(super) enum Departure {
     /// Not yet.
     Awaited,
-    /// The leader needs it: without it too few voters would be left that answer.
+    /// There is a leader, and it does not let it go.
     Needed,
     /// Nobody leads who could let it go.
     Unanswered,
@@ -114,28 +124,16 @@ pub(super) enum Departure {
 
 /// A group that has a leader is not to lose it because one more member goes.
 pub(super) fn departure(leaving: Leaving) -> Departure {
-    match leaving {
-        Leaving {
-            has_left: Some(true), ..
-        }
-        | Leaving {
-            has_left: None,
-            is_gone: true,
-            ..
-        } => Departure::Free,
-        Leaving {
-            is_gone: true,
-            is_overdue: true,
-            is_led: false,
-            ..
-        } => Departure::Unanswered,
-        Leaving {
-            is_gone: true,
-            is_overdue: true,
-            is_led: true,
-            ..
-        } => Departure::Needed,
-        _ => Departure::Awaited,
+    let limit = if leaving.was_needed {
+        NEEDED_LIMIT
+    } else {
+        LEAVE_LIMIT
+    };
+    match (leaving.has_left, leaving.is_gone, leaving.unled_for) {
+        (Some(true), _, _) | (None, true, _) => Departure::Free,
+        (Some(false), true, Some(unled_for)) if unled_for > limit => Departure::Unanswered,
+        (Some(false), true, None) if leaving.asked_for > LEAVE_LIMIT => Departure::Needed,
+        (Some(false) | None, _, _) => Departure::Awaited,
     }
 }
 
@@ -159,9 +157,9 @@ impl Departure {
         let note = match self {
             Departure::Awaited | Departure::Free => return None,
             Departure::Needed => format!(
-                "the leader does not let this member go yet: without its vote too few members would answer for anybody to \
-                 lead, and the payload would stop everywhere. Bring the silent members back, or make them anew at their \
-                 serviceAddress; to lose the payload instead, take the finalizer {FINALIZER} off"
+                "the leader does not let this member go: it cannot write at present, or without this member's vote too few \
+                 would answer for anybody to lead, and the payload would stop everywhere. Bring the silent members back, \
+                 or make them anew at their serviceAddress; to lose the payload instead, take the finalizer {FINALIZER} off"
             ),
             Departure::Unanswered => {
                 "left without the group's answer, since nobody leads it: the others go on counting this \

@@ -162,27 +162,34 @@ fn a_finalizer_that_was_dropped_is_missed_until_the_deletion() {
 
 #[test]
 fn a_member_that_its_leader_still_needs_stays_however_long_that_takes() {
+    let seconds = Duration::from_secs;
     let asked = Leaving {
         has_left: Some(false),
         is_gone: true,
-        is_led: true,
-        is_overdue: false,
+        asked_for: seconds(14),
+        unled_for: None,
+        was_needed: false,
     };
     assert_eq!(departure(asked), Departure::Awaited);
-    let overdue = Leaving {
-        is_overdue: true,
+    let long = Leaving {
+        asked_for: seconds(9_000),
         ..asked
     };
-    assert_eq!(departure(overdue), Departure::Needed);
-    assert!(!departure(overdue).is_final());
-    let unled = Leaving {
-        is_led: false,
-        ..overdue
+    assert_eq!(departure(long), Departure::Needed);
+    assert!(!departure(long).is_final());
+    // The leader is started anew.
+    let unled = |was_needed, unled_for| Leaving {
+        was_needed,
+        unled_for: Some(seconds(unled_for)),
+        ..long
     };
-    assert_eq!(departure(unled), Departure::Unanswered);
+    assert_eq!(departure(unled(true, 290)), Departure::Awaited);
+    assert_eq!(departure(unled(true, 301)), Departure::Unanswered);
+    assert_eq!(departure(unled(false, 14)), Departure::Awaited);
+    assert_eq!(departure(unled(false, 16)), Departure::Unanswered);
     let running = Leaving {
         is_gone: false,
-        ..unled
+        ..unled(false, 16)
     };
     assert_eq!(
         departure(running),

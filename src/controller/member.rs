@@ -24,7 +24,7 @@ use super::{FOUND_WITHOUT_ANNOTATION, finalizer};
 use crate::api::{MultiCluster, MultiClusterStatus, QuorumMode, TimingProfile, ValidSpec};
 use crate::clock::boottime;
 use crate::election::{
-    self, Command, Config, Durable, Member, MemberId, MemoryId, Message, Order, Profile, Settings, Tick,
+    self, Command, Config, Durable, Member, MemberId, MemoryId, Message, Order, Part, Profile, Settings, Tick,
 };
 use crate::observe::metrics::MemberMetrics;
 use crate::payload::{self, Inventory, Owner};
@@ -35,9 +35,6 @@ const WRITTEN_MAX: usize = 4;
 const REVIEW_PAUSE: Duration = Duration::from_secs(1);
 /// After a finalizer could not be taken off.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
-/// How long a member that is being deleted asks to be taken out of a group that nobody leads: several rounds of every
-/// profile but the slowest. After it the object goes, and the others report a silent member.
-const LEAVE_LIMIT: Duration = Duration::from_secs(15);
 /// How long the payload of an object that is gone already may take to stop before it is left to its inventory's loss.
 const GONE_LIMIT: Duration = Duration::from_secs(120);
 
@@ -81,6 +78,10 @@ pub(super) struct Shell {
     informed: MultiClusterStatus,
     dirty: bool,
     leaving_since: Option<Instant>,
+    /// Since when it has heard no leader, while it is leaving.
+    unled_since: Option<Instant>,
+    /// Whether a leader did not let it go.
+    was_needed: bool,
     finalizer: finalizer::Keeper,
     metrics: MemberMetrics,
 }
@@ -159,6 +160,8 @@ impl Shell {
             informed: MultiClusterStatus::default(),
             dirty: true,
             leaving_since: None,
+            unled_since: None,
+            was_needed: false,
             finalizer: finalizer::Keeper::default(),
             shared,
             object,
@@ -257,16 +260,20 @@ impl Shell {
         let Some(since) = self.leaving_since else {
             return false;
         };
-        let standing = lifecycle::Leaving {
+        let is_led = |member: &Member| member.view(now()).leader.is_some();
+        if self.member.as_ref().is_some_and(is_led) {
+            self.unled_since = None;
+        } else {
+            self.unled_since.get_or_insert_with(Instant::now);
+        }
+        let departure = lifecycle::departure(lifecycle::Leaving {
             has_left: self.member.as_ref().map(Member::has_left),
             is_gone: self.application.is_gone(),
-            is_led: self
-                .member
-                .as_ref()
-                .is_some_and(|member| member.view(now()).leader.is_some()),
-            is_overdue: since.elapsed() > LEAVE_LIMIT,
-        };
-        let departure = lifecycle::departure(standing);
+            asked_for: since.elapsed(),
+            unled_for: self.unled_since.map(|since| since.elapsed()),
+            was_needed: self.was_needed,
+        });
+        self.was_needed |= departure == lifecycle::Departure::Needed;
         if let Some(note) = departure.note() {
             self.tell(true, "Leaving", departure.reason(), note);
         }
@@ -474,7 +481,10 @@ impl Shell {
 
     /// What this member will save of its payload first, if the vote for itself is won.
     fn foreseen(&self, durable: &Durable) -> Option<Inventory> {
-        let may_start = durable.vote == Some(self.id) && !matches!(self.order.1, Order::Run { .. });
+        let part = self.member.as_ref().map(|member| member.view(now()).part);
+        let may_start = durable.vote == Some(self.id)
+            && matches!(part, Some(Part::Candidate | Part::Waiting))
+            && !matches!(self.order.1, Order::Run { .. });
         may_start
             .then(|| {
                 self.application

@@ -322,10 +322,14 @@ impl Member {
         let to = Destination::Member(from, Some(founder.profile.address.clone()));
         match &mut self.role {
             Role::Outside(joining) if group.is_some() => {
+                let is_news = !joining.rivals.iter().any(|rival| rival.id == from);
                 joining.learn(&founder.profile.address);
                 joining.note_rival(from, None, context.now);
-                joining.ask_at_once(context.now);
-                self.seek(context);
+                // All members of a group may ask it, each again and again.
+                if is_news {
+                    joining.ask_at_once(context.now);
+                    self.seek(context);
+                }
             }
             Role::Outside(joining) => {
                 let precedence = founder.precedence(from);

@@ -260,7 +260,8 @@ impl Member {
 
     /// Stands again above a term that a voter has heard of. The claim lasts on meanwhile, and so does the payload.
     pub(super) fn raise_term(&mut self, term: Term, context: &mut Context<'_>) {
-        let term = self.term_above(term);
+        // What is durable may be ahead of the term it leads in, by votes for successors.
+        let term = self.term_above(term.max(self.durable.term));
         let next = Durable {
             term,
             vote: Some(self.id),

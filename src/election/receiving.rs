@@ -39,7 +39,8 @@ impl Member {
         if from == self.id {
             return self.on_own(message, context);
         }
-        if message.highest_term() > self.durable.term.saturating_add(TERMS_AHEAD_MAX) {
+        let is_forged = message.highest_term() > self.durable.term.saturating_add(TERMS_AHEAD_MAX);
+        if is_forged && self.group().is_some() {
             return;
         }
         let voter = self.roster().and_then(|roster| roster.voter(from));

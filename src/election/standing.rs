@@ -3,7 +3,7 @@
 use super::command::{Notice, StepDown};
 use super::durable::Durable;
 use super::leading::Leading;
-use super::member::{Ballot, Context, Member, Role};
+use super::member::{Ballot, Context, Member, Role, Staged};
 use super::message::{Handover, Message, Promised};
 use super::roster::{Roster, Stamp};
 use super::types::{MemberId, Term, Tick};
@@ -228,7 +228,8 @@ impl Member {
         let message = Message::PreVoted {
             term,
             granted,
-            voter_term: self.durable.term,
+            // A leader's vote for a successor is nobody's business: who stood above it would unseat the leader.
+            voter_term: self.term(),
             wait_ms,
             roster: newer,
         };
@@ -280,7 +281,7 @@ impl Member {
             let message = Message::Voted {
                 term,
                 granted: false,
-                voter_term: self.durable.term,
+                voter_term: self.term(),
                 promised: None,
                 receipt: self.receipt,
             };
@@ -291,9 +292,13 @@ impl Member {
             term,
             handover,
         };
+        let under_way = |staged: &Staged| (staged.durable.term, staged.durable.vote) == (term, Some(from));
         if voted_already {
             self.ballot = Some(ballot);
             self.cast_ballot(context);
+        } else if self.staged.as_ref().is_some_and(under_way) {
+            // It is given when it is durable.
+            self.ballot = Some(ballot);
         } else {
             let next = Durable {
                 term,

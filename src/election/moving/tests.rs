@@ -77,22 +77,20 @@ fn the_payload_stops_first_and_then_the_successor_is_named() {
     );
     assert_eq!(two.member.claim(two.now), None);
 
-    // A payload that is gone sooner than the vote is durable is handed over without it.
+    // A payload that is gone sooner than the vote is durable is handed over without it; it is given when it is durable.
     assert!(hasty.stopped().contains(&send(3, handover(None))));
-    assert_eq!(hasty.persisted(), []);
-    assert_eq!(
-        hasty.hear(3, asked_by_three()),
-        [send(
-            3,
-            Message::Voted {
-                term: 3,
-                granted: true,
-                voter_term: 3,
-                promised: None,
-                receipt: 2
-            }
-        )]
-    );
+    let given = Message::Voted {
+        term: 3,
+        granted: true,
+        voter_term: 3,
+        promised: None,
+        receipt: 2,
+    };
+    let mut late = hasty.clone();
+    assert_eq!(late.persisted(), []);
+    assert_eq!(late.hear(3, asked_by_three()), [send(3, given.clone())]);
+    assert_eq!(hasty.hear(3, asked_by_three()), []);
+    assert_eq!(hasty.persisted(), [send(3, given)]);
 }
 
 #[test]
@@ -103,12 +101,30 @@ fn a_vote_for_the_successor_is_nobodys_while_the_payload_stops() {
     let refused = Message::Voted {
         term: 3,
         granted: false,
-        voter_term: 3,
+        voter_term: 2,
         promised: None,
         receipt: 0,
     };
     assert_eq!(two.hear(3, asked_by_three()), [send(3, refused.clone())]);
     assert_eq!(two.hear(1, asked_by_three()), [send(1, refused)]);
+    let pre_vote = Message::PreVote {
+        term: 3,
+        stamp: stamp(2, 4),
+    };
+    let told = |command: &Command| {
+        matches!(
+            command,
+            Command::Send {
+                message: Message::PreVoted {
+                    granted: false,
+                    voter_term: 2,
+                    ..
+                },
+                ..
+            }
+        )
+    };
+    assert!(two.hear(1, pre_vote).iter().all(told));
     two.now = two.now + HEARTBEAT;
     let beats = two.tick();
     let leads_on = |command: &&Command| {
@@ -230,6 +246,42 @@ fn a_successor_that_falls_silent_while_the_payload_stops_gets_nothing() {
             payload(4, Order::Run { term: 2 })
         ]
     );
+}
+
+#[test]
+fn a_leader_that_raises_its_term_goes_above_all_that_it_voted_in() {
+    let (mut two, _) = preempted();
+    two.persisted();
+    let silent_since = two.now;
+    while two.now.since(silent_since) <= ROUND {
+        two.wait();
+        two.ack(1, two.sequence(), Some(stamp(2, 4)));
+    }
+    two.stopped();
+    two.step(Event::Resign);
+    two.persisted();
+    assert_eq!(
+        (two.member.durable.term, two.member.durable.vote),
+        (4, Some(MemberId(1)))
+    );
+    let refusal = Message::Ack {
+        term: 3,
+        sequence: two.sequence(),
+        stamp: stamp(2, 4),
+        lease_ms: LEASE,
+        eligible: true,
+        profile: profile(1),
+        receipt: 0,
+    };
+    let terms: Vec<Term> = two
+        .hear(1, refusal)
+        .iter()
+        .filter_map(|command| match command {
+            Command::Persist { durable, .. } => Some(durable.term),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(terms, [5]);
 }
 
 #[test]
