@@ -178,16 +178,8 @@ async fn every_planned_move_stops_here_before_it_starts_there() -> TestResult {
     leads_alone(&turn, newyork).await?;
 
     recorder.mark("newyork's MultiCluster is deleted");
-    newyork
-        .kubectl(&[
-            "delete",
-            "multicluster",
-            "newyork",
-            "-n",
-            namespace,
-            "--timeout=60s",
-        ])
-        .await?;
+    delete(newyork, namespace).await?;
+    until_deleted(newyork, namespace).await?;
     sheffield.wait_until_leading(namespace).await?;
     gotham.wait_until_following(namespace, sheffield).await?;
     sheffield
@@ -460,16 +452,7 @@ async fn a_deleted_member_leaves_once_however_long_others_keep_its_object() -> T
             Ok::<_, kube::Error>(finalizers == Some(both))
         })
         .await?;
-    newyork
-        .kubectl(&[
-            "delete",
-            "multicluster",
-            "newyork",
-            "-n",
-            namespace,
-            "--wait=false",
-        ])
-        .await?;
+    delete(newyork, namespace).await?;
     sheffield.wait_until_leading(namespace).await?;
     newyork
         .wait_until("its own finalizer is off", PATIENCE, async |_| {
@@ -496,15 +479,7 @@ async fn a_deleted_member_leaves_once_however_long_others_keep_its_object() -> T
     );
     assert!(sheffield.status(namespace).await?.leading);
     finalize(json!([])).await?;
-    let gone = [
-        "wait",
-        "--for=delete",
-        "multicluster/newyork",
-        "-n",
-        namespace,
-        "--timeout=60s",
-    ];
-    newyork.kubectl(&gone).await?;
+    until_deleted(newyork, namespace).await?;
     Ok(())
 }
 
@@ -522,15 +497,7 @@ async fn a_deleted_member_stays_while_its_group_could_not_do_without_it() -> Tes
         .await?;
     let recorder = record(&turn).await?;
     gotham.controller.kill().await?;
-    let delete = [
-        "delete",
-        "multicluster",
-        "newyork",
-        "-n",
-        namespace,
-        "--wait=false",
-    ];
-    newyork.kubectl(&delete).await?;
+    delete(newyork, namespace).await?;
     sheffield.wait_until_leading(namespace).await?;
     newyork
         .wait_until("it says why it stays", PATIENCE, async |client| {
@@ -544,17 +511,24 @@ async fn a_deleted_member_stays_while_its_group_could_not_do_without_it() -> Tes
     assert!(sheffield.status(namespace).await?.leading, "with newyork's vote");
 
     gotham.controller.start()?;
-    let gone = [
-        "wait",
-        "--for=delete",
-        "multicluster/newyork",
-        "-n",
-        namespace,
-        "--timeout=60s",
-    ];
-    newyork.kubectl(&gone).await?;
+    until_deleted(newyork, namespace).await?;
     sheffield.wait_until_leading(namespace).await?;
     never_two(&recorder.finish().await?);
+    Ok(())
+}
+
+/// Deletes a site's MultiCluster, and does not wait until it is gone.
+async fn delete(site: &Site, namespace: &str) -> TestResult {
+    let name = site.name();
+    let arguments = ["delete", "multicluster", name, "-n", namespace, "--wait=false"];
+    site.kubectl(&arguments).await?;
+    Ok(())
+}
+
+async fn until_deleted(site: &Site, namespace: &str) -> TestResult {
+    let object = format!("multicluster/{}", site.name());
+    let arguments = ["wait", "--for=delete", &object, "-n", namespace, "--timeout=60s"];
+    site.kubectl(&arguments).await?;
     Ok(())
 }
 

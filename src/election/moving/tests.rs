@@ -12,6 +12,15 @@ fn preempted() -> (Actor, Vec<Command>) {
     (two, commands)
 }
 
+/// The successor, member 3, falls silent.
+fn hear_only_one_for_a_round(two: &mut Actor) {
+    let silent_since = two.now;
+    while two.now.since(silent_since) <= ROUND {
+        two.wait();
+        two.ack(1, two.sequence(), Some(stamp(2, 4)));
+    }
+}
+
 fn started(to: u128, reason: MoveReason) -> Command {
     let to = MemberId(to);
     notify(Notice::MoveStarted { to, reason })
@@ -232,11 +241,7 @@ fn a_payload_that_does_not_stop_in_time_runs_again_and_the_move_waits_a_minute()
 fn a_successor_that_falls_silent_while_the_payload_stops_gets_nothing() {
     let (mut two, _) = preempted();
     two.persisted();
-    let silent_since = two.now;
-    while two.now.since(silent_since) <= ROUND {
-        two.wait();
-        two.ack(1, two.sequence(), Some(stamp(2, 4)));
-    }
+    hear_only_one_for_a_round(&mut two);
     let to = MemberId(3);
     let reason = MoveAbort::SuccessorLost;
     assert_eq!(
@@ -252,11 +257,7 @@ fn a_successor_that_falls_silent_while_the_payload_stops_gets_nothing() {
 fn a_leader_that_raises_its_term_goes_above_all_that_it_voted_in() {
     let (mut two, _) = preempted();
     two.persisted();
-    let silent_since = two.now;
-    while two.now.since(silent_since) <= ROUND {
-        two.wait();
-        two.ack(1, two.sequence(), Some(stamp(2, 4)));
-    }
+    hear_only_one_for_a_round(&mut two);
     two.stopped();
     two.step(Event::Resign);
     two.persisted();
