@@ -66,8 +66,11 @@ impl Member {
     pub(super) fn tend_roster(&mut self, context: &mut Context<'_>) {
         if !self.is_roster_agreed() {
             let now = context.now;
+            // The payload comes first: its first writes are not to wait beside this one.
             let unstamped = match (&self.role, self.roster()) {
-                (Role::Leading(leading), Some(roster)) => roster.stamp.term != leading.term,
+                (Role::Leading(leading), Some(roster)) => {
+                    roster.stamp.term != leading.term && leading.since + roster.settings.heartbeat_ms <= now
+                }
                 _ => false,
             };
             if unstamped && self.staged.is_none() && now >= self.not_before {

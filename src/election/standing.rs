@@ -479,7 +479,6 @@ impl Member {
             term: standing.term,
             from,
         });
-        self.restamp_roster(context);
         self.lead(context);
     }
 }
