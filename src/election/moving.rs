@@ -42,13 +42,13 @@ impl Member {
             return;
         }
         if let Some(reason) = resignation {
-            // A successor needs the newest roster; a leader that has just begun waits a round for it to be agreed.
+            let to = self.successor(now, None);
+            // A successor needs the newest roster; a leader that has just begun waits a round until one holds it.
             let young = leading.since + self.settings().round_ms() > now && self.claim.is_some();
-            if young && !self.is_roster_agreed() {
+            if young && (to.is_none() || self.staged.is_some()) {
                 return;
             }
             if leading.serving {
-                let to = self.successor(now, None);
                 self.start_move(
                     Moving {
                         to,

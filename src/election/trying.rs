@@ -158,12 +158,12 @@ impl Actor {
         let other = if id == 1 { 2 } else { 1 };
         actor.stand();
         actor.hear(other, voted(2, None));
-        actor.persisted();
-        let own = actor.member.roster().map(|roster| roster.stamp);
-        actor.ack(other, 2, own);
+        let own = |actor: &Actor| actor.member.roster().map(|roster| roster.stamp);
+        actor.ack(other, 1, own(&actor));
         actor.now = actor.now + STOP;
         actor.tick();
-        actor.ack(other, actor.sequence(), own);
+        actor.persisted();
+        actor.ack(other, actor.sequence(), own(&actor));
         assert_eq!(actor.member.view(actor.now).part, Part::Leader);
         actor
     }

@@ -45,26 +45,27 @@ fn a_candidate_asks_makes_its_vote_durable_and_only_then_asks_for_votes() {
         [send(1, vote(2, stamp(1, 3))), send(2, vote(2, stamp(1, 3)))]
     );
     let elected = Notice::Elected { term: 2, from: None };
-    let restamped = roster(3, QuorumMode::Auto, stamp(2, 4));
-    let heartbeat = |roster: &Roster| Message::Heartbeat {
+    let heartbeat = |sequence| Message::Heartbeat {
         term: 2,
-        sequence: 1,
-        stamp: roster.stamp,
-        roster: Some(Box::new(roster.clone())),
+        sequence,
+        stamp: stamp(1, 3),
+        roster: Some(Box::new(three())),
     };
     assert_eq!(
         three_.hear(2, voted(2, None)),
+        [notify(elected), send(1, heartbeat(1)), send(2, heartbeat(1)),]
+    );
+    three_.now = three_.now + HEARTBEAT;
+    let restamped = Durable {
+        incarnation: 2,
+        ..durable(3, 2, Some(3), Some(roster(3, QuorumMode::Auto, stamp(2, 4))))
+    };
+    assert_eq!(
+        three_.tick(),
         [
-            notify(elected),
-            persist(
-                3,
-                Durable {
-                    incarnation: 2,
-                    ..durable(3, 2, Some(3), Some(restamped))
-                }
-            ),
-            send(1, heartbeat(&three())),
-            send(2, heartbeat(&three())),
+            send(1, heartbeat(2)),
+            send(2, heartbeat(2)),
+            persist(3, restamped)
         ]
     );
 }
@@ -279,20 +280,17 @@ fn what_voters_promised_before_is_waited_for_and_a_receipt_ends_the_waiting() {
         ended_ago_ms: 100,
     };
     three_.hear(1, voted(2, Some(promised)));
-    three_.persisted();
     let own = three_.member.roster().map(|roster| roster.stamp);
     assert_eq!(
-        three_.ack(1, 2, own),
+        three_.ack(1, 1, own),
         [],
         "its own abstention ended a moment ago and is waited for too"
     );
     let mut late = three_.clone();
     late.now = Tick(LEASE + STOP);
-    assert_eq!(late.tick().len(), 3, "no longer");
-    assert_eq!(
-        three_.hear(2, Message::Stopped { term: 1 }),
-        [payload(2, Order::Run { term: 2 })]
-    );
+    let run = payload(2, Order::Run { term: 2 });
+    assert!(late.tick().contains(&run), "no longer");
+    assert_eq!(three_.hear(2, Message::Stopped { term: 1 }), [run]);
 }
 
 #[test]
