@@ -10,6 +10,8 @@ mod condition;
     reason = "KubeSchema copies every struct, `pub` included, into a function"
 )]
 mod multicluster;
+mod period;
+mod request;
 #[allow(
     unreachable_pub,
     reason = "KubeSchema copies every struct, `pub` included, into a function"
@@ -21,12 +23,17 @@ mod validate;
 
 pub use address::{Address, AddressError, Host};
 pub use condition::{ConditionType, set_condition, whole_seconds};
-pub use multicluster::{MultiCluster, MultiClusterSpec, QuorumMode, Timing, TimingProfile};
+pub use multicluster::{
+    ApiServerLoss, ApiServerLossAction, MemberRole, MultiCluster, MultiClusterSpec, Preemption,
+    PreemptionPolicy, QuorumMode, Timing, TimingProfile,
+};
+pub use period::Period;
+pub use request::{REQUEST_ANNOTATION, Request, Wish};
 pub use status::{
     HISTORY_MAX_ENTRIES, LeaderStatus, MemberState, MemberStatus, Memory, Move, MultiClusterStatus,
-    ObjectState, PayloadObject, PayloadStatus, QuorumStatus, Role,
+    ObjectState, PayloadObject, PayloadStatus, QuorumStatus, RequestState, RequestStatus, Role,
 };
-pub use validate::{Problem, ValidSpec};
+pub use validate::{Problem, ValidSpec, ValidTiming};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

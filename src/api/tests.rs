@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -42,8 +43,45 @@ fn what_is_left_out_has_its_documented_default() {
             service_address: None,
             fleet: vec![],
             quorum: QuorumMode::Auto,
-            timing: TimingProfile::Balanced,
+            timing: ValidTiming {
+                profile: TimingProfile::Balanced,
+                heartbeat: None,
+                lease: None,
+                stop_budget: None,
+            },
+            role: MemberRole::Candidate,
+            preempt_after: Some(Duration::ZERO),
+            fail_over_after: None,
+            paused: false,
         }
+    );
+}
+
+#[test]
+fn periods_and_a_witness_that_founds_are_told_of() {
+    let mut fields = minimal();
+    fields["timing"] = json!({"lease": "soon"});
+    fields["preemption"] = json!({"after": "-1s"});
+    fields["role"] = json!("Witness");
+    fields["ready"] = json!(true);
+    let told = problems(&spec(fields));
+    let begins: Vec<&str> = told
+        .iter()
+        .filter_map(|problem| problem.split(':').next())
+        .collect();
+    assert_eq!(
+        begins,
+        ["spec.timing.lease", "spec.preemption.after", "spec.ready"]
+    );
+    let mut fields = minimal();
+    fields["timing"] = json!({"heartbeat": "200ms", "lease": "1500ms", "stopBudget": "1m"});
+    fields["preemption"] = json!({"policy": "Never"});
+    fields["onApiServerLoss"] = json!({"action": "Failover", "after": "90s"});
+    let valid = spec(fields).validate().unwrap();
+    assert_eq!(valid.timing.stop_budget, Some(Duration::from_secs(60)));
+    assert_eq!(
+        (valid.preempt_after, valid.fail_over_after),
+        (None, Some(Duration::from_secs(90)))
     );
 }
 

@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::address::{Address, Host};
-use super::multicluster::{MultiClusterSpec, QuorumMode, TimingProfile};
+use super::multicluster::{
+    ApiServerLossAction, MemberRole, MultiClusterSpec, PreemptionPolicy, QuorumMode, TimingProfile,
+};
+use super::period::Period;
 
 /// Longest callsign, in characters: a word or a passphrase, not a document.
 const CALLSIGN_MAX_CHARS: usize = 256;
@@ -32,7 +36,28 @@ pub struct ValidSpec {
     /// How many members it takes to lead.
     pub quorum: QuorumMode,
     /// How quickly a silent leader is replaced.
-    pub timing: TimingProfile,
+    pub timing: ValidTiming,
+    /// What the member takes part for.
+    pub role: MemberRole,
+    /// How long a higher-ranked member must have been able to lead before it takes the lead; none if it never does.
+    pub preempt_after: Option<Duration>,
+    /// After how long without its API server a leader lets another lead; none if it leads on.
+    pub fail_over_after: Option<Duration>,
+    /// Whether the lead is to stay where it is.
+    pub paused: bool,
+}
+
+/// A profile, and what is to be different from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValidTiming {
+    /// Where the rest comes from.
+    pub profile: TimingProfile,
+    /// Between two heartbeats.
+    pub heartbeat: Option<Duration>,
+    /// For how long other candidates are refused after a heartbeat.
+    pub lease: Option<Duration>,
+    /// How long a payload may take to stop.
+    pub stop_budget: Option<Duration>,
 }
 
 /// Something wrong with a spec.
@@ -136,6 +161,32 @@ impl MultiClusterSpec {
             );
         }
 
+        let mut period = |field: &str, period: &Period| {
+            let read = period.duration();
+            if let Err(message) = &read {
+                report(field, message.clone());
+            }
+            read.unwrap_or_default()
+        };
+        let mut timing = |name: &str, value: &Option<Period>| {
+            let value = value.as_ref()?;
+            Some(period(&format!("spec.timing.{name}"), value))
+        };
+        let timing = ValidTiming {
+            profile: self.timing.profile,
+            heartbeat: timing("heartbeat", &self.timing.heartbeat),
+            lease: timing("lease", &self.timing.lease),
+            stop_budget: timing("stopBudget", &self.timing.stop_budget),
+        };
+        let preempt_after = period("spec.preemption.after", &self.preemption.after);
+        let fail_over_after = period("spec.onApiServerLoss.after", &self.on_api_server_loss.after);
+        if self.role == MemberRole::Witness && self.ready {
+            report(
+                "spec.ready",
+                "a Witness never leads, so it cannot found the group: set ready on a Candidate".to_owned(),
+            );
+        }
+
         match (port, bind_ip) {
             (Some(port), Ok(bind_ip)) if problems.is_empty() => Ok(ValidSpec {
                 listen: SocketAddr::new(bind_ip, port),
@@ -145,7 +196,12 @@ impl MultiClusterSpec {
                 service_address,
                 fleet,
                 quorum: self.quorum,
-                timing: self.timing.profile,
+                timing,
+                role: self.role,
+                preempt_after: (self.preemption.policy == PreemptionPolicy::Always).then_some(preempt_after),
+                fail_over_after: (self.on_api_server_loss.action == ApiServerLossAction::Failover)
+                    .then_some(fail_over_after),
+                paused: self.paused,
             }),
             _ => Err(problems),
         }

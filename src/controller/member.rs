@@ -15,16 +15,18 @@ use super::announcer::Announcer;
 use super::application::{Answer, Application};
 use super::chronicle::Chronicle;
 use super::ear::Ear;
+use super::group_settings::{milliseconds, settings};
 use super::lifecycle::{self, Ask};
 use super::own_address::OwnAddress;
+use super::petition::Petition;
 use super::shared::{Objects, Shared};
 use super::store::{self, Store, Target, Written};
 use super::unreachable::Unreachable;
 use super::{FOUND_WITHOUT_ANNOTATION, finalizer};
-use crate::api::{MultiCluster, MultiClusterStatus, QuorumMode, TimingProfile, ValidSpec};
+use crate::api::{MemberRole, MultiCluster, MultiClusterStatus, REQUEST_ANNOTATION, ValidSpec};
 use crate::clock::boottime;
 use crate::election::{
-    self, Command, Config, Durable, Member, MemberId, MemoryId, Message, Order, Part, Profile, Settings, Tick,
+    self, Command, Config, Durable, Duty, Member, MemberId, MemoryId, Message, Order, Part, Profile, Tick,
 };
 use crate::observe::metrics::MemberMetrics;
 use crate::payload::{self, Inventory, Owner};
@@ -33,6 +35,8 @@ use crate::payload::{self, Inventory, Owner};
 const WRITTEN_MAX: usize = 4;
 /// How often the status is looked at when nothing happens, so that silent members are shown as silent.
 const REVIEW_PAUSE: Duration = Duration::from_secs(1);
+/// For how long a payload may be stopping before a planned move is given up: Kubernetes' default termination grace period.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// After a finalizer could not be taken off.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// How long the payload of an object that is gone already may take to stop before it is left to its inventory's loss.
@@ -74,6 +78,7 @@ pub(super) struct Shell {
     order: (u64, Order),
     chronicle: Chronicle,
     elected_at: Option<Instant>,
+    petition: Petition,
     conditions: Vec<Condition>,
     informed: MultiClusterStatus,
     dirty: bool,
@@ -156,6 +161,7 @@ impl Shell {
             order: (0, Order::Hold),
             chronicle: Chronicle::recall(&status),
             elected_at: None,
+            petition: Petition::recall(status.request.clone()),
             conditions: status.conditions.clone(),
             informed: MultiClusterStatus::default(),
             dirty: true,
@@ -207,6 +213,7 @@ impl Shell {
                             self.step(election::Event::Configured(config));
                         }
                         self.finalizer.keep(&self.shared, &self.object);
+                        self.take_petition();
                     }
                     self.step(election::Event::Tick);
                 }
@@ -322,10 +329,15 @@ impl Shell {
         self.store
             .seen(version, self.object.status.clone().unwrap_or_default());
         self.dirty = true;
-        let spec = self.object.spec.validate();
-        self.spec_problems = spec.as_ref().err().map_or_else(Vec::new, |problems| {
-            problems.iter().map(ToString::to_string).collect()
+        let spec = self.object.spec.validate().map_err(|problems| {
+            let problems = problems.iter().map(ToString::to_string);
+            problems.collect::<Vec<_>>()
         });
+        let spec = spec.and_then(|spec| match settings(&spec) {
+            Ok(_) => Ok(spec),
+            Err(problem) => Err(vec![format!("spec.timing: {problem}")]),
+        });
+        self.spec_problems = spec.as_ref().err().cloned().unwrap_or_default();
         // With a spec that became invalid the member goes on by the last valid one.
         if let Ok(spec) = spec {
             self.spec = Some(spec);
@@ -364,6 +376,29 @@ impl Shell {
                 }
             }
         }
+        self.take_petition();
+    }
+
+    /// Takes up what a person asks for by an annotation.
+    fn take_petition(&mut self) {
+        let text = self.object.annotations().get(REQUEST_ANNOTATION);
+        let roster = self.member.as_ref().and_then(Member::roster);
+        let taken = self
+            .petition
+            .take(text.map(String::as_str), roster, jiff::Timestamp::now());
+        match taken {
+            Ok(None) => {}
+            Ok(Some((request, wish))) => {
+                self.dirty = true;
+                self.step(election::Event::Asked(request, wish));
+            }
+            Err(problem) => self.tell(
+                true,
+                "Requesting",
+                "RequestInvalid",
+                format!("annotation {REQUEST_ANNOTATION} {problem}. `flagship switch` and `flagship member` write it"),
+            ),
+        }
     }
 
     fn start_member(&mut self, config: Config) {
@@ -378,16 +413,8 @@ impl Shell {
 
     fn config(&self) -> Option<Config> {
         let spec = self.spec.as_ref()?;
-        let settings = match spec.timing {
-            TimingProfile::Fast => Settings::FAST,
-            TimingProfile::Balanced => Settings::BALANCED,
-            TimingProfile::Wide => Settings::WIDE,
-        };
-        let quorum = match spec.quorum {
-            QuorumMode::Auto => election::QuorumMode::Auto,
-            QuorumMode::Majority => election::QuorumMode::Majority,
-            QuorumMode::None => election::QuorumMode::None,
-        };
+        // A spec whose settings do not hold together was not taken.
+        let settings = settings(spec).ok()?;
         // Without an address the others cannot dial this member, but they can answer it.
         let unnamed = || format!("{}.invalid:{}", self.id, spec.listen.port());
         let address = spec
@@ -409,12 +436,18 @@ impl Shell {
                 name: self.object.name_any(),
                 address,
                 rank: spec.rank,
+                duty: match spec.role {
+                    MemberRole::Candidate => Duty::Candidate,
+                    MemberRole::Witness => Duty::Witness,
+                },
             },
             fleet: spec.fleet.iter().map(ToString::to_string).collect(),
             // Who cannot be heard must not found a group: it may exist already.
             ready: spec.ready && self.ear.error().is_none(),
             found_without: without,
-            settings: Settings { quorum, ..settings },
+            settings,
+            paused: spec.paused,
+            stop_timeout_ms: milliseconds(STOP_TIMEOUT),
         })
     }
 

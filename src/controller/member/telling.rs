@@ -11,6 +11,13 @@ use crate::election::{Member, Notice, Order};
 impl Shell {
     pub(super) fn take_notice(&mut self, notice: &Notice) {
         self.dirty = true;
+        match notice {
+            Notice::AskedUnderWay { request } => self.petition.under_way(*request, jiff::Timestamp::now()),
+            Notice::AskedEnded { request, outcome } => {
+                self.petition.ended(*request, *outcome, jiff::Timestamp::now());
+            }
+            _ => {}
+        }
         let roster = self.member.as_ref().and_then(Member::roster).cloned();
         let words = words::words(notice, roster.as_ref());
         let leader = match notice {
@@ -93,6 +100,7 @@ impl Shell {
             payload_error: self.application.error().map(str::to_owned),
             running,
             history: &history,
+            request: self.petition.status(),
             conditions: self.conditions.clone(),
             tick,
             now: jiff::Timestamp::now(),
