@@ -71,16 +71,15 @@ fn a_payload_that_is_broken_everywhere_does_not_go_round_and_round() {
     let end = world.now_ms() + 60 * MINUTE_MS;
     while world.now_ms() < end {
         world.run(1_000);
-        for site in 0..3 {
+        for (site, since) in leads_since.iter_mut().enumerate() {
             let leads = world.running() == [site];
-            let since = leads_since[site];
-            match (leads, since) {
-                (true, None) => leads_since[site] = Some(world.now_ms()),
-                (true, Some(since)) if world.now_ms() - since == MINUTE_MS => {
+            match (leads, *since) {
+                (true, None) => *since = Some(world.now_ms()),
+                (true, Some(began)) if world.now_ms() - began == MINUTE_MS => {
                     world.tell(site, Event::Fitness(Fitness::Unfit));
                 }
                 (false, Some(_)) => {
-                    leads_since[site] = None;
+                    *since = None;
                     world.tell(site, Event::Fitness(Fitness::Fit));
                 }
                 _ => {}
