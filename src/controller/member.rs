@@ -26,7 +26,8 @@ use super::{FOUND_WITHOUT_ANNOTATION, finalizer};
 use crate::api::{MemberRole, MultiCluster, MultiClusterStatus, REQUEST_ANNOTATION, ValidSpec};
 use crate::clock::boottime;
 use crate::election::{
-    self, Command, Config, Durable, Duty, Member, MemberId, MemoryId, Message, Order, Part, Profile, Tick,
+    self, Command, Config, Durable, Duty, Fitness, Member, MemberId, MemoryId, Message, Order, Part, Profile,
+    Tick,
 };
 use crate::observe::metrics::MemberMetrics;
 use crate::payload::{self, Inventory, Owner};
@@ -79,6 +80,7 @@ pub(super) struct Shell {
     chronicle: Chronicle,
     elected_at: Option<Instant>,
     petition: Petition,
+    fitness: Fitness,
     conditions: Vec<Condition>,
     informed: MultiClusterStatus,
     dirty: bool,
@@ -162,6 +164,7 @@ impl Shell {
             chronicle: Chronicle::recall(&status),
             elected_at: None,
             petition: Petition::recall(status.request.clone()),
+            fitness: Fitness::Fit,
             conditions: status.conditions.clone(),
             informed: MultiClusterStatus::default(),
             dirty: true,
@@ -214,6 +217,7 @@ impl Shell {
                         }
                         self.finalizer.keep(&self.shared, &self.object);
                         self.take_petition();
+                        self.judge_fitness();
                     }
                     self.step(election::Event::Tick);
                 }
@@ -377,6 +381,23 @@ impl Shell {
             }
         }
         self.take_petition();
+    }
+
+    /// Tells the election how well this member could lead, when that changes.
+    fn judge_fitness(&mut self) {
+        let patience = self.spec.as_ref().and_then(|spec| spec.fail_over_after);
+        let is_cut_off = patience.is_some_and(|patience| {
+            let lost_for = self
+                .shared
+                .api_server
+                .lost_for(&self.shared.client, &self.shared.exit);
+            lost_for.is_some_and(|lost_for| lost_for >= patience)
+        });
+        let fitness = if is_cut_off { Fitness::CutOff } else { Fitness::Fit };
+        if self.member.is_some() && fitness != self.fitness {
+            self.fitness = fitness;
+            self.step(election::Event::Fitness(fitness));
+        }
     }
 
     /// Takes up what a person asks for by an annotation.
