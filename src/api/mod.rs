@@ -5,11 +5,17 @@
 
 mod address;
 mod condition;
+mod duration;
 #[allow(
     unreachable_pub,
     reason = "KubeSchema copies every struct, `pub` included, into a function"
 )]
 mod multicluster;
+#[allow(
+    unreachable_pub,
+    reason = "KubeSchema copies every struct, `pub` included, into a function"
+)]
+mod payload;
 #[allow(
     unreachable_pub,
     reason = "KubeSchema copies every struct, `pub` included, into a function"
@@ -21,10 +27,12 @@ mod validate;
 
 pub use address::{Address, AddressError, Host};
 pub use condition::{ConditionType, set_condition, whole_seconds};
+pub use duration::parse_duration;
 pub use multicluster::{MultiCluster, MultiClusterSpec, QuorumMode, Timing, TimingProfile};
+pub use payload::{Demotion, DemotionPolicy, HealthTimeouts, KeyRef, PayloadSource, Source, SourceKind};
 pub use status::{
     HISTORY_MAX_ENTRIES, LeaderStatus, MemberState, MemberStatus, Memory, Move, MultiClusterStatus,
-    ObjectState, PayloadObject, PayloadStatus, QuorumStatus, Role,
+    ObjectHealth, ObjectState, PayloadObject, PayloadStatus, QuorumStatus, Role,
 };
 pub use validate::{Problem, ValidSpec};
 

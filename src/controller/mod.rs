@@ -2,13 +2,14 @@
 //!
 //! `supervisor` watches the objects and starts a task for each of them; `service` is that task, which runs one `member`
 //! after the other: the asynchronous shell around [`crate::election::Member`]. It goes by `lifecycle`, hears by `ear`, has
-//! the payload run by `application`, and writes the status by `store`. `report`, `words` and `chronicle` say what it
+//! the payload run by `application`, reads parts of it by `sources` and tries it by `eligibility`, and writes the status by `store`. `report`, `words` and `chronicle` say what it
 //! tells users, `announcer` tells it.
 
 mod announcer;
 mod application;
 mod chronicle;
 mod ear;
+mod eligibility;
 mod finalizer;
 mod lifecycle;
 mod member;
@@ -17,6 +18,7 @@ mod reading;
 mod report;
 mod service;
 mod shared;
+mod sources;
 mod store;
 mod supervisor;
 mod turns;

@@ -89,6 +89,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let published = tokio::spawn(publisher.run());
     let shared = Arc::new(Shared {
         client,
+        watching: watching.clone(),
         catalog: Arc::new(Catalog::new(access.clone())),
         access,
         transport: Transport::start(peer::Config::default())?,
