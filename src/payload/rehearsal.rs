@@ -171,7 +171,7 @@ fn judge(payload: &Payload, key: ObjectKey, outcome: Outcome) -> Rehearsal {
         Failure::Missing(text) | Failure::Rejected(text) if is_unknowable(payload, &key, &text) => {
             Rehearsal::Permitted
         }
-        Failure::Missing(_) | Failure::Rejected(_) | Failure::Forbidden(_) => {
+        Failure::Missing(_) | Failure::Rejected(_) | Failure::Forbidden(_) | Failure::NotImpersonated(_) => {
             Rehearsal::Refused { object: key, cause }
         }
     }

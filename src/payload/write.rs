@@ -260,6 +260,7 @@ impl From<RequestError> for Failure {
             } => match status.code {
                 404 => Self::Missing(text),
                 403 if has_cause(&status, "NamespaceTerminating") => Self::Unavailable(text, None),
+                403 if text.contains(" cannot impersonate") => Self::NotImpersonated(text),
                 // Admission says "forbidden" too; only authorization says who cannot do what.
                 403 if text.contains(" cannot ") && text.contains(" resource ") => Self::Forbidden(text),
                 // A server-side apply with a field that its kind does not have is answered as if the server had failed.

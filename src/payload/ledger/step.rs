@@ -93,6 +93,11 @@ pub(in crate::payload) enum Failure {
     /// It is not permitted.
     #[error("{0}: grant this to that account")]
     Forbidden(String),
+    /// The controller may not act as the account that the payload is applied as.
+    #[error(
+        "{0}: let the controller impersonate the ServiceAccount that spec.serviceAccountName names, by the verb impersonate"
+    )]
+    NotImpersonated(String),
     /// No answer, or none now; perhaps with a time to wait.
     #[error("{0}")]
     Unavailable(String, Option<Duration>),
