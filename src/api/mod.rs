@@ -5,7 +5,6 @@
 
 mod address;
 mod condition;
-mod duration;
 #[allow(
     unreachable_pub,
     reason = "KubeSchema copies every struct, `pub` included, into a function"
@@ -16,6 +15,8 @@ mod multicluster;
     reason = "KubeSchema copies every struct, `pub` included, into a function"
 )]
 mod payload;
+mod period;
+mod request;
 #[allow(
     unreachable_pub,
     reason = "KubeSchema copies every struct, `pub` included, into a function"
@@ -27,14 +28,18 @@ mod validate;
 
 pub use address::{Address, AddressError, Host};
 pub use condition::{ConditionType, set_condition, whole_seconds};
-pub use duration::parse_duration;
-pub use multicluster::{MultiCluster, MultiClusterSpec, QuorumMode, Timing, TimingProfile};
+pub use multicluster::{
+    ApiServerLoss, ApiServerLossAction, MemberRole, MultiCluster, MultiClusterSpec, Preemption,
+    PreemptionPolicy, QuorumMode, Timing, TimingProfile,
+};
 pub use payload::{Demotion, DemotionPolicy, HealthTimeouts, KeyRef, PayloadSource, Source, SourceKind};
+pub use period::Period;
+pub use request::{REQUEST_ANNOTATION, Request, Wish};
 pub use status::{
     HISTORY_MAX_ENTRIES, LeaderStatus, MemberState, MemberStatus, Memory, Move, MultiClusterStatus,
-    ObjectHealth, ObjectState, PayloadObject, PayloadStatus, QuorumStatus, Role,
+    ObjectHealth, ObjectState, PayloadObject, PayloadStatus, QuorumStatus, RequestState, RequestStatus, Role,
 };
-pub use validate::{Problem, ValidSpec};
+pub use validate::{Problem, ValidSpec, ValidTiming};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::payload::{Demotion, HealthTimeouts, PayloadSource};
+use super::period::Period;
 use super::status::MultiClusterStatus;
 
 /// What this member is to be in its group, and the application that the group's leader runs.
@@ -183,6 +184,96 @@ pub struct MultiClusterSpec {
     /// How quickly a silent leader is replaced. The group keeps to its leader's setting.
     #[serde(default)]
     pub timing: Timing,
+
+    /// What this member takes part for: a Candidate votes and leads when it is elected, a Witness votes and never leads.
+    #[serde(default)]
+    pub role: MemberRole,
+
+    /// Whether a higher-ranked member takes the lead from one that leads well. The group keeps to its leader's setting.
+    #[serde(default)]
+    pub preemption: Preemption,
+
+    /// What a leader does whose own API server does not answer.
+    #[serde(default)]
+    pub on_api_server_loss: ApiServerLoss,
+
+    /// Keep doing what it does: a leader hands over to nobody, unless its MultiCluster is deleted or its controller ends,
+    /// and another member takes the lead from nobody. A leader that loses its claim stops its payload all the same.
+    #[serde(default)]
+    pub paused: bool,
+}
+
+/// What a member takes part for.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MemberRole {
+    /// Votes, and leads when it is elected.
+    #[default]
+    Candidate,
+    /// Votes and never leads.
+    Witness,
+}
+
+/// Whether a higher-ranked member takes the lead from one that leads well.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Preemption {
+    /// Always: it does. Never: the lead changes only when the leader fails, leaves, or a person asks for it.
+    #[serde(default)]
+    pub policy: PreemptionPolicy,
+    /// For how long the higher-ranked member must have been able to lead, without a break, before it does.
+    #[serde(default = "at_once")]
+    pub after: Period,
+}
+
+/// Whether rank alone takes the lead from a leader.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PreemptionPolicy {
+    /// It does.
+    #[default]
+    Always,
+    /// It does not.
+    Never,
+}
+
+impl Default for Preemption {
+    fn default() -> Preemption {
+        Preemption {
+            policy: PreemptionPolicy::Always,
+            after: at_once(),
+        }
+    }
+}
+
+/// What a leader does whose own API server does not answer.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiServerLoss {
+    /// Keep: it leads on, since its Pods run on, and says Degraded. Failover: another member leads after a while, and a
+    /// second copy of the payload runs beside the old one, which nobody can stop, until the API server is back.
+    #[serde(default)]
+    pub action: ApiServerLossAction,
+    /// With Failover: for how long the API server must not have answered.
+    #[serde(default = "a_minute")]
+    pub after: Period,
+}
+
+/// What a leader does whose own API server does not answer.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ApiServerLossAction {
+    /// It leads on.
+    #[default]
+    Keep,
+    /// Another leads, and two copies may run.
+    Failover,
+}
+
+impl Default for ApiServerLoss {
+    fn default() -> ApiServerLoss {
+        ApiServerLoss {
+            action: ApiServerLossAction::Keep,
+            after: a_minute(),
+        }
+    }
 }
 
 /// An expression that holds when `variable` is `host` or `host:port`, as far as a pattern tells;
@@ -206,14 +297,29 @@ pub enum QuorumMode {
 }
 
 /// How quickly a silent leader is replaced.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "!has(self.heartbeat) || !has(self.lease) || duration(self.heartbeat) + duration(self.heartbeat) + \
+     duration(self.heartbeat) <= duration(self.lease)"
+).message("timing.lease must be at least three times timing.heartbeat: one lost heartbeat would end it"))]
 pub struct Timing {
     /// Intervals of the election that fit together. Fast is for clusters in one site: heartbeat 100 ms, lease 600 ms,
     /// stop budget 200 ms. Balanced is for one region: 500 ms, 3 s, 2 s. Wide is for continents and poor links: 2 s,
     /// 15 s, 15 s.
     #[serde(default)]
     pub profile: TimingProfile,
+    /// Between two heartbeats of the leader, instead of the profile's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<Period>,
+    /// For how long members refuse other candidates after a heartbeat, instead of the profile's: at least three
+    /// heartbeats. A silent leader is replaced after this and a moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Period>,
+    /// How long a leader that lost its claim may take until its payload is gone, grace periods of its Pods included,
+    /// instead of the profile's: after a failure the next leader waits for so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_budget: Option<Period>,
 }
 
 /// A set of intervals that fit together.
@@ -226,6 +332,14 @@ pub enum TimingProfile {
     Balanced,
     /// Continents and poor links: heartbeat 2 s, lease 15 s, stop budget 15 s.
     Wide,
+}
+
+fn at_once() -> Period {
+    Period::new("0s")
+}
+
+fn a_minute() -> Period {
+    Period::new("1m")
 }
 
 /// Every IPv4 address of the cluster's host, as kube-vip-multi-cluster listens.

@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::duration::PATTERN;
+use super::period::Period;
 
 /// Where a part of the payload is read from: one of the two.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,9 +82,8 @@ pub struct Demotion {
     pub policy: DemotionPolicy,
     /// How long a planned move waits for the payload to stop before it is given up and the payload applied again.
     #[serde(default = "default_demotion_timeout")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new(duration_rule()).message(DURATION_MESSAGE))]
-    pub timeout: String,
+    #[x_kube(validation = Rule::new("duration(self) > duration('0s')").message("must be more than 0"))]
+    pub timeout: Period,
 }
 
 /// What becomes of the payload when its cluster leads no longer.
@@ -109,8 +108,8 @@ impl Default for Demotion {
 }
 
 /// Kubernetes' default termination grace period.
-fn default_demotion_timeout() -> String {
-    "30s".to_owned()
+fn default_demotion_timeout() -> Period {
+    Period::new("30s")
 }
 
 /// How long a payload may be unhealthy before another member is to run it.
@@ -119,14 +118,12 @@ fn default_demotion_timeout() -> String {
 pub struct HealthTimeouts {
     /// How long it may take to become healthy, counted from when it was ordered or was healthy last.
     #[serde(default = "default_startup_timeout")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new(duration_rule()).message(DURATION_MESSAGE))]
-    pub startup_timeout: String,
+    #[x_kube(validation = Rule::new("duration(self) > duration('0s')").message("must be more than 0"))]
+    pub startup_timeout: Period,
     /// How long it may be unhealthy once it was healthy.
     #[serde(default = "default_failure_timeout")]
-    #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new(duration_rule()).message(DURATION_MESSAGE))]
-    pub failure_timeout: String,
+    #[x_kube(validation = Rule::new("duration(self) > duration('0s')").message("must be more than 0"))]
+    pub failure_timeout: Period,
 }
 
 impl Default for HealthTimeouts {
@@ -138,20 +135,10 @@ impl Default for HealthTimeouts {
     }
 }
 
-fn default_startup_timeout() -> String {
-    "2m".to_owned()
+fn default_startup_timeout() -> Period {
+    Period::new("2m")
 }
 
-fn default_failure_timeout() -> String {
-    "1m".to_owned()
-}
-
-const DURATION_MESSAGE: &str =
-    "must be a time of more than 0 and at most a day, with the units ms, s, m or h, such as 30s or 1m30s";
-
-/// An expression that holds for the times that [`super::parse_duration`] takes.
-fn duration_rule() -> String {
-    format!(
-        "self.matches(r'{PATTERN}') && duration(self) > duration('0s') && duration(self) <= duration('24h')"
-    )
+fn default_failure_timeout() -> Period {
+    Period::new("1m")
 }

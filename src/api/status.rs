@@ -52,6 +52,9 @@ pub struct MultiClusterStatus {
     #[schemars(length(max = 10))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub history: Vec<Move>,
+    /// What a person asked for last through this member, and what has become of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestStatus>,
     /// The generation of the spec that this status answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
@@ -84,6 +87,36 @@ pub enum Role {
     Waiting,
     /// Takes no part: its spec is invalid, it is being deleted, or its controller has left.
     Stopped,
+}
+
+/// What has become of something that a person asked for.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestStatus {
+    /// The request, as its annotation names it.
+    pub id: String,
+    /// What was asked for: `switch to sheffield`.
+    pub what: String,
+    /// How far it is.
+    pub state: RequestState,
+    /// What is waited for, or why it was refused and what to do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Since when it is in that state.
+    pub at: Time,
+}
+
+/// How far something is that was asked for.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RequestState {
+    /// The leader is asked, and has not answered yet.
+    Asked,
+    /// The leader has taken it up.
+    UnderWay,
+    /// It is so.
+    Done,
+    /// It will not be; the message says why.
+    Refused,
 }
 
 /// The member that leads.

@@ -43,14 +43,51 @@ fn what_is_left_out_has_its_documented_default() {
             service_address: None,
             fleet: vec![],
             quorum: QuorumMode::Auto,
-            timing: TimingProfile::Balanced,
             payload_from: vec![],
             service_account: None,
             demotion: DemotionPolicy::Delete,
             demotion_timeout: Duration::from_secs(30),
             startup_timeout: Duration::from_secs(120),
             failure_timeout: Duration::from_secs(60),
+            timing: ValidTiming {
+                profile: TimingProfile::Balanced,
+                heartbeat: None,
+                lease: None,
+                stop_budget: None,
+            },
+            role: MemberRole::Candidate,
+            preempt_after: Some(Duration::ZERO),
+            fail_over_after: None,
+            paused: false,
         }
+    );
+}
+
+#[test]
+fn periods_and_a_witness_that_founds_are_told_of() {
+    let mut fields = minimal();
+    fields["timing"] = json!({"lease": "soon"});
+    fields["preemption"] = json!({"after": "-1s"});
+    fields["role"] = json!("Witness");
+    fields["ready"] = json!(true);
+    let told = problems(&spec(fields));
+    let begins: Vec<&str> = told
+        .iter()
+        .filter_map(|problem| problem.split(':').next())
+        .collect();
+    assert_eq!(
+        begins,
+        ["spec.timing.lease", "spec.preemption.after", "spec.ready"]
+    );
+    let mut fields = minimal();
+    fields["timing"] = json!({"heartbeat": "200ms", "lease": "1500ms", "stopBudget": "1m"});
+    fields["preemption"] = json!({"policy": "Never"});
+    fields["onApiServerLoss"] = json!({"action": "Failover", "after": "90s"});
+    let valid = spec(fields).validate().unwrap();
+    assert_eq!(valid.timing.stop_budget, Some(Duration::from_secs(60)));
+    assert_eq!(
+        (valid.preempt_after, valid.fail_over_after),
+        (None, Some(Duration::from_secs(90)))
     );
 }
 
@@ -153,7 +190,7 @@ fn how_the_payload_is_brought_and_taken_down_is_read_with_its_remedies() {
     ]);
     fields["serviceAccountName"] = json!("kube-system:admin");
     fields["demotion"] = json!({"timeout": "30"});
-    fields["health"] = json!({"startupTimeout": "0s", "failureTimeout": "2d"});
+    fields["health"] = json!({"startupTimeout": "0s", "failureTimeout": "2 days"});
     assert_eq!(
         problems(&spec(fields)),
         [
@@ -166,10 +203,10 @@ fn how_the_payload_is_brought_and_taken_down_is_read_with_its_remedies() {
             "spec.payloadFrom[5]: key a of Secret app is named twice: remove one",
             "spec.serviceAccountName: \"kube-system:admin\" is not the name of a ServiceAccount: write its name only, without \
              a namespace",
-            "spec.demotion.timeout: \"30\" is not a time: write numbers with the units ms, s, m or h, such as 30s or 1m30s",
-            "spec.health.startupTimeout: \"0s\" is no time at all: write one of more than 0",
-            "spec.health.failureTimeout: \"2d\" is not a time: write numbers with the units ms, s, m or h, such as 30s or \
-             1m30s",
+            "spec.demotion.timeout: \"30\" is no length of time: write a number and a unit such as 500ms, 30s, 2m or 1h30m",
+            "spec.health.failureTimeout: \"2 days\" is no length of time: write a number and a unit such as 500ms, 30s, 2m or \
+             1h30m",
+            "spec.health.startupTimeout: is no time at all: write more than 0",
         ]
     );
 }

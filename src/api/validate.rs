@@ -5,9 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::address::{Address, Host};
-use super::duration::parse_duration;
-use super::multicluster::{MultiClusterSpec, QuorumMode, TimingProfile};
+use super::multicluster::{
+    ApiServerLossAction, MemberRole, MultiClusterSpec, PreemptionPolicy, QuorumMode, TimingProfile,
+};
 use super::payload::{DemotionPolicy, PayloadSource, Source, SourceKind};
+use super::period::Period;
 
 /// Longest callsign, in characters: a word or a passphrase, not a document.
 const CALLSIGN_MAX_CHARS: usize = 256;
@@ -39,7 +41,15 @@ pub struct ValidSpec {
     /// How many members it takes to lead.
     pub quorum: QuorumMode,
     /// How quickly a silent leader is replaced.
-    pub timing: TimingProfile,
+    pub timing: ValidTiming,
+    /// What the member takes part for.
+    pub role: MemberRole,
+    /// How long a higher-ranked member must have been able to lead before it takes the lead; none if it never does.
+    pub preempt_after: Option<Duration>,
+    /// After how long without its API server a leader lets another lead; none if it leads on.
+    pub fail_over_after: Option<Duration>,
+    /// Whether the lead is to stay where it is.
+    pub paused: bool,
     /// Where the rest of the payload is read, in the order of the spec.
     pub payload_from: Vec<Source>,
     /// ServiceAccount in the MultiCluster's namespace as which the payload is applied; the controller's own without it.
@@ -52,6 +62,19 @@ pub struct ValidSpec {
     pub startup_timeout: Duration,
     /// How long the payload may be unhealthy once it was healthy.
     pub failure_timeout: Duration,
+}
+
+/// A profile, and what is to be different from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValidTiming {
+    /// Where the rest comes from.
+    pub profile: TimingProfile,
+    /// Between two heartbeats.
+    pub heartbeat: Option<Duration>,
+    /// For how long other candidates are refused after a heartbeat.
+    pub lease: Option<Duration>,
+    /// How long a payload may take to stop.
+    pub stop_budget: Option<Duration>,
 }
 
 /// Something wrong with a spec.
@@ -189,39 +212,66 @@ impl MultiClusterSpec {
             );
         }
 
-        let mut time = |field: &str, text: &str| match parse_duration(text) {
-            Ok(time) => Some(time),
-            Err(message) => {
-                report(field, message);
-                None
+        let mut period = |field: &str, period: &Period| {
+            let read = period.duration();
+            if let Err(message) = &read {
+                report(field, message.clone());
             }
+            read.unwrap_or_default()
         };
-        let demotion_timeout = time("spec.demotion.timeout", &self.demotion.timeout);
-        let startup_timeout = time("spec.health.startupTimeout", &self.health.startup_timeout);
-        let failure_timeout = time("spec.health.failureTimeout", &self.health.failure_timeout);
-        let times = demotion_timeout.zip(startup_timeout).zip(failure_timeout);
-
-        match (port, bind_ip, times) {
-            (Some(port), Ok(bind_ip), Some(((demotion_timeout, startup_timeout), failure_timeout)))
-                if problems.is_empty() =>
-            {
-                Ok(ValidSpec {
-                    listen: SocketAddr::new(bind_ip, port),
-                    callsign: self.callsign.clone(),
-                    rank: self.rank,
-                    ready: self.ready,
-                    service_address,
-                    fleet,
-                    quorum: self.quorum,
-                    timing: self.timing.profile,
-                    payload_from,
-                    service_account: service_account.map(str::to_owned),
-                    demotion: self.demotion.policy,
-                    demotion_timeout,
-                    startup_timeout,
-                    failure_timeout,
-                })
+        let mut timing = |name: &str, value: &Option<Period>| {
+            let value = value.as_ref()?;
+            Some(period(&format!("spec.timing.{name}"), value))
+        };
+        let timing = ValidTiming {
+            profile: self.timing.profile,
+            heartbeat: timing("heartbeat", &self.timing.heartbeat),
+            lease: timing("lease", &self.timing.lease),
+            stop_budget: timing("stopBudget", &self.timing.stop_budget),
+        };
+        let preempt_after = period("spec.preemption.after", &self.preemption.after);
+        let fail_over_after = period("spec.onApiServerLoss.after", &self.on_api_server_loss.after);
+        let demotion_timeout = period("spec.demotion.timeout", &self.demotion.timeout);
+        let startup_timeout = period("spec.health.startupTimeout", &self.health.startup_timeout);
+        let failure_timeout = period("spec.health.failureTimeout", &self.health.failure_timeout);
+        for (field, period) in [
+            ("spec.demotion.timeout", &self.demotion.timeout),
+            ("spec.health.startupTimeout", &self.health.startup_timeout),
+            ("spec.health.failureTimeout", &self.health.failure_timeout),
+        ] {
+            if period.duration() == Ok(Duration::ZERO) {
+                report(field, "is no time at all: write more than 0".to_owned());
             }
+        }
+        if self.role == MemberRole::Witness && self.ready {
+            report(
+                "spec.ready",
+                "a Witness never leads, so it cannot found the group: set ready on a Candidate".to_owned(),
+            );
+        }
+
+        match (port, bind_ip) {
+            (Some(port), Ok(bind_ip)) if problems.is_empty() => Ok(ValidSpec {
+                listen: SocketAddr::new(bind_ip, port),
+                callsign: self.callsign.clone(),
+                rank: self.rank,
+                ready: self.ready,
+                service_address,
+                fleet,
+                quorum: self.quorum,
+                timing,
+                role: self.role,
+                preempt_after: (self.preemption.policy == PreemptionPolicy::Always).then_some(preempt_after),
+                fail_over_after: (self.on_api_server_loss.action == ApiServerLossAction::Failover)
+                    .then_some(fail_over_after),
+                paused: self.paused,
+                payload_from,
+                service_account: service_account.map(str::to_owned),
+                demotion: self.demotion.policy,
+                demotion_timeout,
+                startup_timeout,
+                failure_timeout,
+            }),
             _ => Err(problems),
         }
     }

@@ -74,6 +74,42 @@ pub enum Error {
     /// The user said no.
     #[error("nothing was changed")]
     Declined,
+    /// The user did not type what a dangerous command asks for.
+    #[error("nothing was changed: the words `{words}` were not given, in a terminal or by --confirm")]
+    NotConfirmed {
+        /// The words.
+        words: &'static str,
+    },
+    /// The group will not do what was asked for.
+    #[error("the group does not {what}: {message}")]
+    Refused {
+        /// What was asked for.
+        what: String,
+        /// Why, and what to do.
+        message: String,
+    },
+    /// No controller looked at the request.
+    #[error(
+        "no controller has taken the request up within {seconds} s: see whether the one that serves {object} runs"
+    )]
+    NotTakenUp {
+        /// The MultiCluster.
+        object: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// It is not done in time; it may be done later.
+    #[error(
+        "cannot say yet whether the group will {what}: {seconds} s have passed. It may still come; status.request of {object} tells"
+    )]
+    Unanswered {
+        /// What was asked for.
+        what: String,
+        /// The MultiCluster.
+        object: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// MultiClusters did not go in time.
     #[error("{0}")]
     StillThere(String),

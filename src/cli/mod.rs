@@ -5,7 +5,10 @@ mod controller;
 mod crds;
 mod error;
 mod install;
+mod member;
 mod output;
+mod request;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod uninstall;
@@ -28,6 +31,8 @@ enum Command {
     Controller(controller::Args),
     Crds(crds::Args),
     Install(install::Args),
+    Member(member::Args),
+    Switch(switch::Args),
     Uninstall(uninstall::Args),
 }
 
@@ -41,6 +46,8 @@ impl Cli {
             Command::Controller(args) => block_on(args.run()),
             Command::Crds(args) => args.run(),
             Command::Install(args) => args.run(),
+            Command::Member(args) => block_on(args.run()),
+            Command::Switch(args) => block_on(args.run()),
             Command::Uninstall(args) => block_on(args.run()),
         }
     }

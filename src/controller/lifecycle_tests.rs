@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::election::{GroupId, Membership, MemoryId, Profile, Roster, Settings, Voter};
+use crate::election::{Duty, GroupId, Membership, MemoryId, Profile, Roster, Settings, Voter};
 
 fn profile() -> Profile {
     Profile {
         name: "newyork".to_owned(),
         address: "10.0.0.1:9990".to_owned(),
         rank: 5,
+        duty: Duty::Candidate,
     }
 }
 
@@ -20,6 +21,8 @@ fn config() -> Config {
         ready: true,
         found_without: Vec::new(),
         settings: Settings::BALANCED,
+        paused: false,
+        stop_timeout_ms: 30_000,
     }
 }
 

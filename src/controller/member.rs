@@ -15,18 +15,21 @@ use super::announcer::Announcer;
 use super::application::{Answer, Application};
 use super::chronicle::Chronicle;
 use super::ear::Ear;
-use super::eligibility::Eligibility;
+use super::eligibility::{Eligibility, Verdict};
+use super::group_settings::{milliseconds, settings};
 use super::lifecycle::{self, Ask};
 use super::own_address::OwnAddress;
+use super::petition::Petition;
 use super::shared::{Objects, Shared};
 use super::sources::Sources;
 use super::store::{self, Store, Target, Written};
 use super::unreachable::Unreachable;
 use super::{FOUND_WITHOUT_ANNOTATION, finalizer};
-use crate::api::{MultiCluster, MultiClusterStatus, QuorumMode, TimingProfile, ValidSpec};
+use crate::api::{MemberRole, MultiCluster, MultiClusterStatus, REQUEST_ANNOTATION, ValidSpec};
 use crate::clock::boottime;
 use crate::election::{
-    self, Command, Config, Durable, Member, MemberId, MemoryId, Message, Order, Part, Profile, Settings, Tick,
+    self, Command, Config, Durable, Duty, Fitness, Member, MemberId, MemoryId, Message, Order, Part, Profile,
+    Tick,
 };
 use crate::observe::metrics::MemberMetrics;
 use crate::payload::{self, Inventory, Owner, Patience};
@@ -80,6 +83,8 @@ pub(super) struct Shell {
     order: (u64, Order),
     chronicle: Chronicle,
     elected_at: Option<Instant>,
+    petition: Petition,
+    fitness: Fitness,
     conditions: Vec<Condition>,
     informed: MultiClusterStatus,
     dirty: bool,
@@ -167,6 +172,8 @@ impl Shell {
             order: (0, Order::Hold),
             chronicle: Chronicle::recall(&status),
             elected_at: None,
+            petition: Petition::recall(status.request.clone()),
+            fitness: Fitness::Fit,
             conditions: status.conditions.clone(),
             informed: MultiClusterStatus::default(),
             dirty: true,
@@ -218,6 +225,8 @@ impl Shell {
                             self.step(election::Event::Configured(config));
                         }
                         self.finalizer.keep(&self.shared, &self.object);
+                        self.take_petition();
+                        self.judge_fitness();
                     }
                     self.step(election::Event::Tick);
                 }
@@ -235,7 +244,10 @@ impl Shell {
                 },
                 () = self.application.changed() => self.take_answer(),
                 () = self.sources.changed() => self.take_payload(),
-                () = self.eligibility.changed() => self.dirty = true,
+                () = self.eligibility.changed() => {
+                    self.dirty = true;
+                    self.judge_fitness();
+                }
                 () = self.own_address.changed() => self.dirty = true,
                 trouble = self.finalizer.failed() => {
                     let note = format!("a deletion would not wait for this member to leave its group: {trouble}");
@@ -335,10 +347,15 @@ impl Shell {
         self.store
             .seen(version, self.object.status.clone().unwrap_or_default());
         self.dirty = true;
-        let spec = self.object.spec.validate();
-        self.spec_problems = spec.as_ref().err().map_or_else(Vec::new, |problems| {
-            problems.iter().map(ToString::to_string).collect()
+        let spec = self.object.spec.validate().map_err(|problems| {
+            let problems = problems.iter().map(ToString::to_string);
+            problems.collect::<Vec<_>>()
         });
+        let spec = spec.and_then(|spec| match settings(&spec) {
+            Ok(_) => Ok(spec),
+            Err(problem) => Err(vec![format!("spec.timing: {problem}")]),
+        });
+        self.spec_problems = spec.as_ref().err().cloned().unwrap_or_default();
         // With a spec that became invalid the member goes on by the last valid one.
         if let Ok(spec) = spec {
             self.spec = Some(spec);
@@ -377,6 +394,50 @@ impl Shell {
                 }
             }
         }
+        self.take_petition();
+    }
+
+    /// Tells the election how well this member could lead, when that changes.
+    fn judge_fitness(&mut self) {
+        let fitness = if self.is_unfit() {
+            Fitness::Unfit
+        } else {
+            Fitness::Fit
+        };
+        if self.member.is_some() && fitness != self.fitness {
+            self.fitness = fitness;
+            self.step(election::Event::Fitness(fitness));
+        }
+    }
+
+    /// Whether the payload that it runs has failed, or one that it does not run would not be taken here.
+    fn is_unfit(&self) -> bool {
+        match self.order.1 {
+            Order::Run { .. } => self.has_failed(),
+            Order::Stop | Order::Hold => matches!(self.verdict(), Verdict::Refused(_)),
+        }
+    }
+
+    /// Takes up what a person asks for by an annotation.
+    fn take_petition(&mut self) {
+        let text = self.object.annotations().get(REQUEST_ANNOTATION);
+        let roster = self.member.as_ref().and_then(Member::roster);
+        let taken = self
+            .petition
+            .take(text.map(String::as_str), roster, jiff::Timestamp::now());
+        match taken {
+            Ok(None) => {}
+            Ok(Some((request, wish))) => {
+                self.dirty = true;
+                self.step(election::Event::Asked(request, wish));
+            }
+            Err(problem) => self.tell(
+                true,
+                "Requesting",
+                "RequestInvalid",
+                format!("annotation {REQUEST_ANNOTATION} {problem}. `flagship switch` and `flagship member` write it"),
+            ),
+        }
     }
 
     fn start_member(&mut self, config: Config) {
@@ -391,16 +452,8 @@ impl Shell {
 
     fn config(&self) -> Option<Config> {
         let spec = self.spec.as_ref()?;
-        let settings = match spec.timing {
-            TimingProfile::Fast => Settings::FAST,
-            TimingProfile::Balanced => Settings::BALANCED,
-            TimingProfile::Wide => Settings::WIDE,
-        };
-        let quorum = match spec.quorum {
-            QuorumMode::Auto => election::QuorumMode::Auto,
-            QuorumMode::Majority => election::QuorumMode::Majority,
-            QuorumMode::None => election::QuorumMode::None,
-        };
+        // A spec whose settings do not hold together was not taken.
+        let settings = settings(spec).ok()?;
         // Without an address the others cannot dial this member, but they can answer it.
         let unnamed = || format!("{}.invalid:{}", self.id, spec.listen.port());
         let address = spec
@@ -422,12 +475,18 @@ impl Shell {
                 name: self.object.name_any(),
                 address,
                 rank: spec.rank,
+                duty: match spec.role {
+                    MemberRole::Candidate => Duty::Candidate,
+                    MemberRole::Witness => Duty::Witness,
+                },
             },
             fleet: spec.fleet.iter().map(ToString::to_string).collect(),
             // Who cannot be heard must not found a group: it may exist already.
             ready: spec.ready && self.ear.error().is_none(),
             found_without: without,
-            settings: Settings { quorum, ..settings },
+            settings,
+            paused: spec.paused,
+            stop_timeout_ms: milliseconds(spec.demotion_timeout),
         })
     }
 

@@ -7,7 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::eligibility::Verdict;
 use crate::api::{
     ConditionType, LeaderStatus, MemberState, MemberStatus, Move, MultiClusterStatus, ObjectHealth,
-    ObjectState, PayloadObject, PayloadStatus, QuorumMode, QuorumStatus, Role, set_condition, whole_seconds,
+    ObjectState, PayloadObject, PayloadStatus, QuorumMode, QuorumStatus, RequestStatus, Role, set_condition,
+    whole_seconds,
 };
 use crate::election::{Fault, Part, Peer, Problem, Refusal, Tick, View};
 use crate::payload::{self, Health, ObjectStatus, Phase};
@@ -46,6 +47,8 @@ pub(super) struct Knowledge<'a> {
     /// Whether the payload is to run here now.
     pub running: bool,
     pub history: &'a [Move],
+    /// What a person asked for last.
+    pub request: Option<RequestStatus>,
     /// The conditions as they were.
     pub conditions: Vec<Condition>,
     pub tick: Tick,
@@ -84,6 +87,7 @@ pub(super) fn status(known: &Knowledge<'_>) -> MultiClusterStatus {
         quorum: view.filter(|view| !view.voters.is_empty()).map(quorum),
         payload: Some(payload_status(known.payload)),
         history: known.history.to_vec(),
+        request: known.request.clone(),
         observed_generation: known.generation,
         conditions: known.conditions.clone(),
         memory: None,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::controller::chronicle::Chronicle;
-use crate::election::{MemberId, Profile};
+use crate::election::{Duty, MemberId, Profile};
 
 #[test]
 fn a_status_compares_equal_to_what_the_api_server_tells_of_it() {
@@ -13,6 +13,7 @@ fn a_status_compares_equal_to_what_the_api_server_tells_of_it() {
             name: "newyork".to_owned(),
             address: "10.0.0.1:9990".to_owned(),
             rank: 5,
+            duty: Duty::Candidate,
         },
         last_heard: Some(Tick(40)),
         alive: Some(true),
@@ -51,6 +52,7 @@ fn a_status_compares_equal_to_what_the_api_server_tells_of_it() {
         keeps_payload: false,
         running: true,
         history: &chronicle.moves(),
+        request: None,
         conditions: Vec::new(),
         tick: Tick(90),
         now,

@@ -53,13 +53,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::election::{MemberId, MemoryId, Profile, Settings, Voter};
+    use crate::election::{Duty, MemberId, MemoryId, Profile, Settings, Voter};
 
     fn profile(address: &str) -> Profile {
         Profile {
             name: "newyork".to_owned(),
             address: address.to_owned(),
             rank: 5,
+            duty: Duty::Candidate,
         }
     }
 
@@ -82,6 +83,8 @@ mod tests {
             ready: false,
             found_without: Vec::new(),
             settings: Settings::BALANCED,
+            paused: false,
+            stop_timeout_ms: 30_000,
         };
         let voter = Voter {
             id: MemberId(2),

@@ -1,6 +1,6 @@
 //! The election's notices in words: Events, log lines and the history of moves.
 
-use crate::election::{MemberId, MoveAbort, MoveReason, Notice, Roster, StepDown};
+use crate::election::{Hindrance, MemberId, MoveAbort, MoveReason, Notice, Obstacle, Roster, StepDown};
 
 /// A notice for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,7 @@ pub(super) struct Words {
 
 /// What a notice means, with names in place of identities.
 pub(super) fn words(notice: &Notice, roster: Option<&Roster>) -> Words {
+    let request = "Requesting";
     let name = |id: MemberId| name_of(id, roster);
     let say = |warning, action, reason, note| Words {
         warning,
@@ -106,6 +107,21 @@ pub(super) fn words(notice: &Notice, roster: Option<&Roster>) -> Words {
             "Yielded",
             "gives up the group that it founded for one with the same callsign that it met".to_owned(),
         ),
+        Notice::AskedUnderWay { .. } => say(
+            false,
+            request,
+            "RequestUnderWay",
+            "the leader has taken up what was asked for".to_owned(),
+        ),
+        Notice::AskedEnded { outcome: Ok(()), .. } => say(
+            false,
+            request,
+            "RequestDone",
+            "what was asked for is done".to_owned(),
+        ),
+        Notice::AskedEnded {
+            outcome: Err(why), ..
+        } => say(true, request, "RequestRefused", hindrance(*why).to_owned()),
     }
 }
 
@@ -122,6 +138,9 @@ fn step_down(reason: StepDown) -> &'static str {
         StepDown::Superseded => "another member leads",
         StepDown::HandedOver => "it handed over",
         StepDown::Yielded => "it yields to another group",
+        StepDown::ApiServerLost => {
+            "its API server is out of reach for longer than onApiServerLoss allows; its copy of the payload runs on beside the next leader's until that API server is back"
+        }
     }
 }
 
@@ -130,6 +149,8 @@ fn move_reason(reason: MoveReason) -> &'static str {
         MoveReason::Preemption => "its rank is higher",
         MoveReason::Leaving => "this MultiCluster is being deleted",
         MoveReason::Exiting => "this controller ends",
+        MoveReason::Unfit => "the payload is not healthy here",
+        MoveReason::Asked => "a person asked for it",
     }
 }
 
@@ -139,5 +160,57 @@ fn move_abort(reason: MoveAbort) -> &'static str {
             "the payload did not stop in time; status.payload.objects names what does not go"
         }
         MoveAbort::SuccessorLost => "the successor fell silent",
+    }
+}
+
+/// Why something that was asked for is not done, and what to do.
+pub(super) fn hindrance(hindrance: Hindrance) -> &'static str {
+    match hindrance {
+        Hindrance::NoLeader => {
+            "nobody leads the group, or its leader does not answer this member; see the condition QuorumReached of its members"
+        }
+        Hindrance::LeaderPaused => "the leader is paused: set spec.paused to false there first",
+        Hindrance::NotAVoter => {
+            "that member has no vote in this group; `flagship member list` names those that have"
+        }
+        Hindrance::Silent => {
+            "the leader has not heard that member lately: see whether its controller runs and can be reached"
+        }
+        Hindrance::Behind => "that member does not hold the newest roster yet: try again in a moment",
+        Hindrance::Obstacle { obstacle } => obstacle_words(obstacle),
+        Hindrance::PayloadStuck => {
+            "the payload did not stop in time and runs on where it was; status.payload.objects of the leader names what does not go"
+        }
+        Hindrance::SuccessorLost => {
+            "that member fell silent while the payload was stopping; it runs on where it was"
+        }
+        Hindrance::Alive => {
+            "that member is alive: delete its MultiCluster, and it leaves the group by itself"
+        }
+        Hindrance::Leads => "a leader is there: the group is not lost, and its leader is not removed",
+        Hindrance::Replaced => "something else was asked for since",
+        Hindrance::Other => "the leader refused, for a reason that this release does not know: see its log",
+    }
+}
+
+fn obstacle_words(obstacle: Obstacle) -> &'static str {
+    match obstacle {
+        Obstacle::NotAVoter => "that member is leaving its group",
+        Obstacle::Witness => "that member is a Witness and never leads",
+        Obstacle::CannotPersist => {
+            "that member's API server takes no writes, so it can neither vote nor lead"
+        }
+        Obstacle::Leaving => "that member is being deleted, or its controller ends",
+        Obstacle::Stopping => {
+            "that member's own old copy of the payload is not gone yet; its status.payload.objects names what does not go"
+        }
+        Obstacle::Paused => "that member is paused: set spec.paused to false there first",
+        Obstacle::Unfit => {
+            "that member is not fit to lead, its condition Eligible says why; --force moves the payload there all the same"
+        }
+        Obstacle::Failed => "the payload failed there not long ago; --force moves it there all the same",
+        Obstacle::Other => {
+            "something keeps that member from leading that this release does not know: see its status"
+        }
     }
 }

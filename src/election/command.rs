@@ -1,8 +1,9 @@
 //! What a member has its caller do, and what it tells its user.
 
+use super::asking::Hindrance;
 use super::durable::Durable;
 use super::message::{Message, Refusal};
-use super::types::{GroupId, MemberId, Term, Tick};
+use super::types::{GroupId, MemberId, RequestId, Term, Tick};
 
 /// To whom a message goes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,6 +133,18 @@ pub enum Notice {
     Dropped,
     /// This member gives up the group that it founded for one that it met.
     Yielded,
+    /// The leader has taken up what was asked for.
+    AskedUnderWay {
+        /// Which.
+        request: RequestId,
+    },
+    /// What was asked for is so, or will not be.
+    AskedEnded {
+        /// Which.
+        request: RequestId,
+        /// Why not.
+        outcome: Result<(), Hindrance>,
+    },
 }
 
 /// Why a leader stepped down.
@@ -145,6 +158,8 @@ pub enum StepDown {
     HandedOver,
     /// It gave up its group.
     Yielded,
+    /// Its API server is out of reach, and its user wants another to lead then.
+    ApiServerLost,
 }
 
 /// Why a leader hands over.
@@ -156,6 +171,10 @@ pub enum MoveReason {
     Leaving,
     /// The leader's process ends.
     Exiting,
+    /// The leader's payload is not healthy.
+    Unfit,
+    /// A person asked for it.
+    Asked,
 }
 
 /// Why a move was given up.

@@ -1,14 +1,16 @@
 //! What a member is told: its user's wishes, and what happens to it.
 
+use super::asking::Wish;
+use super::fitness::Fitness;
 use super::message::Message;
 use super::roster::Profile;
 use super::settings::Settings;
-use super::types::{GroupId, MemberId, MemoryId};
+use super::types::{GroupId, MemberId, MemoryId, RequestId};
 
 /// What the user wants of a member; it may change at any time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
-    /// Name, address and rank.
+    /// Name, address, rank and duty.
     pub profile: Profile,
     /// Addresses to join through.
     pub fleet: Vec<String>,
@@ -18,6 +20,10 @@ pub struct Config {
     pub found_without: Vec<String>,
     /// The settings to propose when this member leads.
     pub settings: Settings,
+    /// Keep doing what it does: neither take the lead nor give it away by a planned move.
+    pub paused: bool,
+    /// For how long the payload may be stopping before a planned move is given up, in milliseconds.
+    pub stop_timeout_ms: i64,
 }
 
 /// What happens to a member.
@@ -35,6 +41,10 @@ pub enum Event {
     PayloadStopped(u64),
     /// The user changed the member's specification.
     Configured(Config),
+    /// How well this member would run the payload, or runs it, has changed.
+    Fitness(Fitness),
+    /// A person asks for something.
+    Asked(RequestId, Wish),
     /// The member is to leave: its object is being deleted.
     Leave,
     /// The process is to end: hand over if leading.

@@ -40,7 +40,7 @@ impl Member {
         {
             context.notify(Notice::Following { leader: from, term });
         }
-        (self.handover, self.vote_in_hand) = (None, None);
+        (self.handover, self.vote_in_hand, self.chosen) = (None, None, false);
         self.promise_to(from, term, context.now);
         self.heard = Some(Heard {
             leader: from,
@@ -99,34 +99,28 @@ impl Member {
             sequence: heard.sequence,
             stamp: roster.stamp,
             lease_ms: roster.settings.lease_ms,
-            eligible: self.is_eligible(),
+            obstacle: self.obstacle(context.now),
             profile: self.config.profile.clone(),
             receipt: self.receipt,
         };
         self.send(heard.leader, message, context.out);
     }
 
-    /// Whether it could lead if it were asked to. One whose own old copy is still stopping could not start the payload
-    /// before that is gone, and nobody would run it meanwhile.
-    fn is_eligible(&self) -> bool {
-        self.is_voter()
-            && !self.persist_failed
-            && self.resignation.is_none()
-            && !self.dissolving
-            && self.payload_gone
-    }
-
     pub(super) fn on_handover(
         &mut self,
         from: MemberId,
         term: Term,
-        vote: Option<Term>,
+        (vote, chosen): (Option<Term>, bool),
         context: &mut Context<'_>,
     ) {
         let current = self
             .promise
             .is_some_and(|p| p.leader == Some(from) && p.term == term);
-        if !current || term != self.durable.term || !self.is_eligible() {
+        // A person who asked for this member may have done so in spite of what speaks against it.
+        let able = self
+            .obstacle(context.now)
+            .is_none_or(|obstacle| chosen && obstacle.yields_to_force());
+        if !current || term != self.durable.term || !able {
             return;
         }
         self.receipt = self.receipt.max(term);
@@ -134,6 +128,7 @@ impl Member {
         self.heard = None;
         self.handover = Some(Handover { from, term });
         self.vote_in_hand = vote.map(|term| (from, term));
+        self.chosen = chosen;
         self.not_before = context.now;
         self.begin_campaign(context);
     }
@@ -205,7 +200,10 @@ impl Member {
 
     /// When a follower stands, if no leader is heard before.
     fn stand_at(&self) -> Option<Tick> {
-        if self.resignation.is_some() || self.dissolving || !self.is_voter() {
+        if self.resignation.is_some() || self.dissolving {
+            return None;
+        }
+        if !self.may_stand() && !self.chosen {
             return None;
         }
         let roster = self.roster()?;

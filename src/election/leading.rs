@@ -1,13 +1,15 @@
 //! A leader: heartbeats, and the claim that their acknowledgements give it.
 
+use super::asking::Hindrance;
 use super::command::{Claim, Destination, MoveReason, StepDown};
 use super::durable::Durable;
+use super::fitness::Obstacle;
 use super::member::{Context, Member, Resignation, Role};
 use super::message::Message;
 use super::moving::Moving;
 use super::roster::{Profile, Stamp};
 use super::standing::Standing;
-use super::types::{MemberId, Term, Tick};
+use super::types::{MemberId, RequestId, Term, Tick};
 
 /// Heartbeats whose acknowledgement still counts. A lease is three heartbeats at the least and 7.5 in the profiles;
 /// an acknowledgement of an older one would extend no claim.
@@ -36,6 +38,10 @@ pub(super) struct Leading {
     pub no_move_before: Tick,
     /// How many moves were given up in this term.
     pub moves_aborted: u32,
+    /// A person asked for this leader.
+    pub chosen: bool,
+    /// The last move that was asked for and given up.
+    pub refused: Option<(RequestId, Hindrance)>,
 }
 
 /// What a leader knows of another voter.
@@ -48,7 +54,9 @@ pub(super) struct Seen {
     /// Until when this voter's promise supports the claim.
     pub supports_until: Tick,
     pub stamp: Stamp,
-    pub eligible: bool,
+    pub obstacle: Option<Obstacle>,
+    /// Since when nothing has kept it from leading, in one stretch.
+    pub able_since: Option<Tick>,
     pub profile: Profile,
 }
 
@@ -57,12 +65,12 @@ pub(super) struct Acknowledgement {
     pub sequence: u64,
     pub stamp: Stamp,
     pub lease_ms: i64,
-    pub eligible: bool,
+    pub obstacle: Option<Obstacle>,
     pub profile: Profile,
 }
 
 impl Leading {
-    pub(super) fn begin(term: Term, now: Tick) -> Leading {
+    pub(super) fn begin(term: Term, chosen: bool, now: Tick) -> Leading {
         Leading {
             term,
             since: now,
@@ -77,6 +85,8 @@ impl Leading {
             clashing: Vec::new(),
             no_move_before: now,
             moves_aborted: 0,
+            chosen,
+            refused: None,
         }
     }
 
@@ -203,13 +213,20 @@ impl Member {
         };
         let lease_ms = acknowledgement.lease_ms.min(roster.settings.lease_ms);
         let supports_until = sent_at + roster.settings.claim_ms(lease_ms);
+        let able_since = leading
+            .seen(from)
+            .filter(|known| now.since(known.acknowledged_at) < roster.settings.lease_ms)
+            .and_then(|known| known.able_since)
+            .or(Some(now))
+            .filter(|_| acknowledgement.obstacle.is_none());
         let seen = Seen {
             id: from,
             sequence: acknowledgement.sequence,
             acknowledged_at: now,
             supports_until,
             stamp: acknowledgement.stamp,
-            eligible: acknowledgement.eligible,
+            obstacle: acknowledgement.obstacle,
+            able_since,
             profile: acknowledgement.profile,
         };
         match leading.voters.iter_mut().find(|seen| seen.id == from) {

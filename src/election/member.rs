@@ -2,9 +2,11 @@
 
 use rand::Rng;
 
+use super::asking::Pending;
 use super::command::{Claim, Command, Destination, Fault, Notice, Order, Problem, StepDown};
 use super::durable::{Durable, Membership};
 use super::event::{Config, Event};
+use super::fitness::{Fitness, Penalty};
 use super::joining::Joining;
 use super::leading::Leading;
 use super::message::{Handover, Message, Promised};
@@ -77,6 +79,8 @@ pub struct Member {
     pub(super) handover: Option<Handover>,
     /// The vote that it gave with that, and the term that it is for.
     pub(super) vote_in_hand: Option<(MemberId, Term)>,
+    /// A person asked for this member when that leader stepped down.
+    pub(super) chosen: bool,
     /// A vote that waits for its write.
     pub(super) ballot: Option<Ballot>,
     /// The last heartbeat, acknowledged again when a write is through.
@@ -99,6 +103,11 @@ pub struct Member {
     pub(super) next_leave: Tick,
     /// When it looks for other groups next.
     pub(super) next_look: Tick,
+    pub(super) fitness: Fitness,
+    /// The payload failed under this member when it led last.
+    pub(super) penalty: Option<Penalty>,
+    /// What a person asked for through this member.
+    pub(super) pending: Option<Pending>,
 }
 
 /// One start of a voter.
@@ -166,6 +175,7 @@ impl Member {
             jitter_ms: 0,
             handover: None,
             vote_in_hand: None,
+            chosen: false,
             ballot: None,
             heard: None,
             resignation: None,
@@ -179,6 +189,9 @@ impl Member {
             unanswered_rounds: 0,
             next_leave: now,
             next_look: now,
+            fitness: Fitness::Fit,
+            penalty: None,
+            pending: None,
             config,
         };
         // A lone voter cannot have promised anything to anybody else.
@@ -208,6 +221,7 @@ impl Member {
         if !self.is_faulty() {
             self.handle(event, &mut context);
             self.expire(&mut context);
+            self.tend_pending(&mut context);
         }
         self.order_payload(now, &mut out);
         out
@@ -221,6 +235,8 @@ impl Member {
             Event::PersistFailed(number) => self.on_persist_failed(number, context),
             Event::PayloadStopped(number) => self.on_payload_stopped(number, context),
             Event::Configured(config) => self.on_configured(config, context),
+            Event::Fitness(fitness) => self.on_fitness(fitness, context),
+            Event::Asked(request, wish) => self.on_asked(request, wish, context),
             Event::Leave => {
                 self.resignation = Some(Resignation::Leaving);
                 self.on_tick(context);
@@ -233,7 +249,7 @@ impl Member {
         }
     }
 
-    fn on_tick(&mut self, context: &mut Context<'_>) {
+    pub(super) fn on_tick(&mut self, context: &mut Context<'_>) {
         self.try_writing_again(context);
         match &self.role {
             Role::Starting => self.restart_if_idle(context),
@@ -482,6 +498,9 @@ impl Member {
             Role::Leading(_) => self.obligations.iter().map(|(_, until)| *until).max(),
             _ => None,
         };
-        [role, claim, clear].into_iter().flatten().min()
+        [role, claim, clear, self.pending_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::asking::{Answer, Wish};
+use super::fitness::Obstacle;
 use super::roster::{Profile, Roster, Stamp};
-use super::types::{MemberId, MemoryId, Term};
+use super::types::{MemberId, MemoryId, RequestId, Term};
 
 /// One message. The sender's identity, incarnation and group travel beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -103,8 +105,9 @@ pub enum Message {
         stamp: Stamp,
         /// For how long from receipt the voter refuses other candidates.
         lease_ms: i64,
-        /// Whether it could lead if it were asked to.
-        eligible: bool,
+        /// Why it could not lead if it were asked to; nothing if it could.
+        #[serde(default)]
+        obstacle: Option<Obstacle>,
         /// What it says of itself now.
         profile: Profile,
         /// See [`Message::Voted`].
@@ -117,6 +120,9 @@ pub enum Message {
         /// The term in which the sender has voted for the receiver already.
         #[serde(default)]
         vote: Option<Term>,
+        /// A person asked for this successor.
+        #[serde(default)]
+        chosen: bool,
     },
     /// "I led in this term, have stopped the payload and will not lead in it again."
     Stopped {
@@ -138,6 +144,20 @@ pub enum Message {
         stamp: Stamp,
         /// Where to ask for admission, if a leader is known.
         leader_address: Option<String>,
+    },
+    /// "Somebody asks for this through me."
+    Request {
+        /// Names it in the answer.
+        request: RequestId,
+        /// What is asked for.
+        wish: Wish,
+    },
+    /// The leader's answer to [`Message::Request`].
+    Answer {
+        /// Which.
+        request: RequestId,
+        /// What becomes of it.
+        answer: Answer,
     },
 }
 
@@ -162,7 +182,7 @@ impl Message {
             Message::Ack {
                 term, stamp, receipt, ..
             } => (*term).max(stamp.term).max(*receipt),
-            Message::Handover { term, vote } => (*term).max(vote.unwrap_or(0)),
+            Message::Handover { term, vote, .. } => (*term).max(vote.unwrap_or(0)),
             Message::NotAVoter { stamp, .. } => stamp.term,
             Message::Probe { .. }
             | Message::NoGroup { .. }
@@ -170,7 +190,9 @@ impl Message {
             | Message::Refused { .. }
             | Message::Leave
             | Message::Left
-            | Message::Outdated { .. } => 0,
+            | Message::Outdated { .. }
+            | Message::Request { .. }
+            | Message::Answer { .. } => 0,
         }
     }
 }

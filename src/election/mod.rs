@@ -39,7 +39,14 @@
 //! roster without it is agreed.
 //!
 //! **Moves.** Stop, confirm, [`Message::Handover`], which ends the claim in that term for good; promises to the one that
-//! handed over bind no longer. Whoever stopped otherwise says [`Message::Stopped`].
+//! handed over bind no longer. Whoever stopped otherwise says [`Message::Stopped`]. Rank moves the lead
+//! ([`Preemption`]), and so do a payload that fails ([`Fitness`]), a leader that leaves, and people ([`Wish`]). Whom a
+//! person asked for is written into the roster and preferred to every rank until another leads.
+//!
+//! **Who may lead.** A voter tells with each [`Message::Ack`] what would keep it from leading ([`Obstacle`]). Nobody is
+//! handed the lead whom something keeps from it, and a member that is paused, unfit or a witness does not stand. One
+//! under which the payload failed is passed over by planned moves for a while that grows; where nobody leads it stands
+//! like any other, since a broken payload is broken everywhere.
 //!
 //! # What is durable, and when
 //!
@@ -68,12 +75,15 @@
 //! # The files
 //!
 //! `member` holds the state and takes the steps; `receiving` finds the rule for a message; `joining`, `following`,
-//! `standing` and `leading` are the parts that a member plays; `rostering` and `moving` are what a leader undertakes;
-//! `persisting` and `serving` are its memory and its payload. The rest are values.
+//! `standing` and `leading` are the parts that a member plays; `rostering` and `moving` are what a leader undertakes, and
+//! `asking` what people ask of it; `fitness` tells who may lead; `persisting` and `serving` are its memory and its
+//! payload. The rest are values.
 
+mod asking;
 mod command;
 mod durable;
 mod event;
+mod fitness;
 mod following;
 mod joining;
 mod leading;
@@ -93,14 +103,16 @@ mod trying;
 mod types;
 mod view;
 
+pub use asking::{Answer, Hindrance, Wish};
 pub use command::{
     Claim, Command, Destination, Fault, MoveAbort, MoveReason, Notice, Order, Problem, StepDown,
 };
 pub use durable::{Durable, Membership};
 pub use event::{Config, Event, Received};
+pub use fitness::{Fitness, Obstacle};
 pub use member::Member;
 pub use message::{Founder, Handover, Message, Promised, Refusal};
-pub use roster::{Profile, Roster, Stamp, Voter};
-pub use settings::{InvalidSettings, QuorumMode, Settings};
-pub use types::{GroupId, MemberId, MemoryId, NotAnIdentity, Term, Tick};
+pub use roster::{Duty, Profile, Roster, Stamp, Voter};
+pub use settings::{InvalidSettings, Preemption, QuorumMode, Settings};
+pub use types::{GroupId, MemberId, MemoryId, NotAnIdentity, RequestId, Term, Tick};
 pub use view::{Part, Peer, View};

@@ -2,16 +2,14 @@
 
 use super::command::{MoveAbort, MoveReason, Notice, StepDown};
 use super::durable::Durable;
+use super::fitness::Fitness;
 use super::member::{Context, Member, Role};
 use super::message::Message;
-use super::types::{MemberId, Term, Tick};
+use super::settings::Preemption;
+use super::types::{MemberId, RequestId, Term, Tick};
 
-/// For how long a payload may be stopping before a move for preference's sake is given up: Kubernetes' default
-/// termination grace period.
-const STOP_TIMEOUT_MS: i64 = 30_000;
-
-/// After a move that was given up, preference is not tried again for this long, and for twice as long each time: every
-/// attempt takes the payload down for as long as it may be stopping.
+/// After a move that was given up, the member does not try again of itself for this long, and for twice as long each
+/// time: every attempt takes the payload down for as long as it may be stopping.
 const RETRY_AFTER_MS: i64 = 60_000;
 /// About an hour.
 const DOUBLINGS_MAX: u32 = 6;
@@ -23,6 +21,28 @@ pub(super) struct Moving {
     pub to: Option<MemberId>,
     pub since: Tick,
     pub reason: MoveReason,
+    /// Who asked for it, if a person did.
+    pub asked: Option<Asked>,
+}
+
+/// A move that a person asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Asked {
+    /// Through which member.
+    pub by: MemberId,
+    pub request: RequestId,
+    pub force: bool,
+}
+
+impl Moving {
+    /// Whether it is given up when the payload takes too long to stop.
+    fn may_be_given_up(&self) -> bool {
+        match self.reason {
+            MoveReason::Preemption | MoveReason::Unfit => true,
+            MoveReason::Asked => self.asked.is_none_or(|asked| !asked.force),
+            MoveReason::Leaving | MoveReason::Exiting => false,
+        }
+    }
 }
 
 impl Member {
@@ -35,8 +55,8 @@ impl Member {
         };
         if let Some(moving) = leading.moving {
             self.write_vote_for_successor(context);
-            let overdue = moving.reason == MoveReason::Preemption && moving.since + STOP_TIMEOUT_MS <= now;
-            if overdue && resignation.is_none() {
+            let overdue = moving.since + self.config.stop_timeout_ms <= now;
+            if overdue && moving.may_be_given_up() && resignation.is_none() {
                 self.abort_move(MoveAbort::PayloadStuck, context);
             }
             return;
@@ -54,6 +74,7 @@ impl Member {
                         to,
                         since: now,
                         reason,
+                        asked: None,
                     },
                     context,
                 );
@@ -68,17 +89,54 @@ impl Member {
         if !settled || self.roster_wished().is_some() {
             return;
         }
-        if let Some(to) = self.successor(now, Some(self.config.profile.rank)) {
+        let reason = if self.fitness == Fitness::Unfit {
+            MoveReason::Unfit
+        } else {
+            MoveReason::Preemption
+        };
+        if self.config.paused {
+            return;
+        }
+        if let Some(to) = self.successor_for(reason, now) {
             let moving = Moving {
                 to: Some(to),
                 since: now,
-                reason: MoveReason::Preemption,
+                reason,
+                asked: None,
             };
             self.start_move(moving, context);
         }
     }
 
-    fn start_move(&mut self, moving: Moving, context: &mut Context<'_>) {
+    /// To whom a move for this reason goes.
+    fn successor_for(&self, reason: MoveReason, now: Tick) -> Option<MemberId> {
+        match reason {
+            MoveReason::Preemption => self.preferred(now),
+            MoveReason::Unfit | MoveReason::Leaving | MoveReason::Exiting => self.successor(now, None),
+            MoveReason::Asked => None,
+        }
+    }
+
+    /// A voter that is to lead in this leader's place for its rank alone.
+    fn preferred(&self, now: Tick) -> Option<MemberId> {
+        let Preemption::Always { after_ms } = self.settings().preemption else {
+            return None;
+        };
+        let Role::Leading(leading) = &self.role else {
+            return None;
+        };
+        if leading.chosen || self.is_chosen(self.id) {
+            return None;
+        }
+        let able_for = |id: &MemberId| {
+            let since = leading.seen(*id).and_then(|seen| seen.able_since);
+            since.is_some_and(|since| now.since(since) >= after_ms)
+        };
+        self.successor(now, Some(self.config.profile.rank))
+            .filter(able_for)
+    }
+
+    pub(super) fn start_move(&mut self, moving: Moving, context: &mut Context<'_>) {
         if let Some(to) = moving.to {
             context.notify(Notice::MoveStarted {
                 to,
@@ -125,10 +183,16 @@ impl Member {
         let Role::Leading(leading) = &mut self.role else {
             return;
         };
+        let Some(moving) = leading.moving.take() else {
+            return;
+        };
         leading.no_move_before = context.now + (RETRY_AFTER_MS << leading.moves_aborted.min(DOUBLINGS_MAX));
         leading.moves_aborted = leading.moves_aborted.saturating_add(1);
-        if let Some(Moving { to: Some(to), .. }) = leading.moving.take() {
+        if let Some(to) = moving.to {
             context.notify(Notice::MoveAborted { to, reason });
+        }
+        if let Some(asked) = moving.asked {
+            self.refuse_move(asked, reason, context);
         }
     }
 
@@ -137,17 +201,12 @@ impl Member {
         let Role::Leading(leading) = &self.role else {
             return None;
         };
-        let roster = self.roster()?;
-        let fresh_since = now - roster.settings.round_ms();
         let ready = |id| {
-            leading.seen(id).is_some_and(|seen| {
-                seen.eligible
-                    && below.is_none_or(|rank| seen.profile.rank > rank)
-                    && seen.acknowledged_at >= fresh_since
-                    && seen.stamp == roster.stamp
-            })
+            let above = |rank: i64| leading.seen(id).is_some_and(|seen| seen.profile.rank > rank);
+            below.is_none_or(above) && self.readiness(id, false, now).is_ok()
         };
-        let mut candidates = roster
+        let mut candidates = self
+            .roster()?
             .by_preference()
             .into_iter()
             .filter(|voter| voter.id != self.id);
@@ -161,15 +220,21 @@ impl Member {
             return;
         };
         let Some(moving) = leading.moving else { return };
-        let term = leading.term;
-        let below = match moving.reason {
-            MoveReason::Preemption => Some(self.config.profile.rank),
-            MoveReason::Leaving | MoveReason::Exiting => None,
+        let (term, since) = (leading.term, leading.since);
+        let successor = match moving.asked {
+            Some(asked) => moving
+                .to
+                .filter(|to| self.readiness(*to, asked.force, now).is_ok()),
+            None => self.successor_for(moving.reason, now),
         };
-        let successor = self.successor(now, below);
-        if successor.is_none() && moving.reason == MoveReason::Preemption {
+        let leaves = matches!(moving.reason, MoveReason::Leaving | MoveReason::Exiting);
+        if successor.is_none() && !leaves {
             return self.abort_move(MoveAbort::SuccessorLost, context);
         }
+        if moving.reason == MoveReason::Unfit {
+            self.penalize(since, now);
+        }
+        let chosen = moving.reason == MoveReason::Asked;
         let vote = successor.and_then(|to| self.vote_for_successor(to));
         self.receipt = self.receipt.max(term);
         self.claim = None;
@@ -177,7 +242,7 @@ impl Member {
         self.not_before = now + self.settings().lease_ms;
         for id in self.others() {
             let message = if Some(id) == successor {
-                Message::Handover { term, vote }
+                Message::Handover { term, vote, chosen }
             } else {
                 Message::Stopped { term }
             };

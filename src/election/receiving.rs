@@ -20,6 +20,8 @@ fn counts_as_voter(message: &Message) -> bool {
             | Message::Handover { .. }
             | Message::Stopped { .. }
             | Message::Leave
+            | Message::Request { .. }
+            | Message::Answer { .. }
     )
 }
 
@@ -128,7 +130,7 @@ impl Member {
                 sequence,
                 stamp,
                 lease_ms,
-                eligible,
+                obstacle,
                 profile,
                 receipt,
             } => {
@@ -137,12 +139,12 @@ impl Member {
                     sequence,
                     stamp,
                     lease_ms,
-                    eligible,
+                    obstacle,
                     profile,
                 };
                 self.on_ack(from, term, acknowledgement, context);
             }
-            Message::Handover { term, vote } => self.on_handover(from, term, vote, context),
+            Message::Handover { term, vote, chosen } => self.on_handover(from, term, (vote, chosen), context),
             Message::Stopped { term } => self.on_stopped(from, term, context),
             Message::Leave => self.on_leave(from, context),
             Message::Left => self.on_left(context),
@@ -150,6 +152,8 @@ impl Member {
                 stamp,
                 leader_address,
             } => self.on_not_a_voter(from, stamp, leader_address, context),
+            Message::Request { request, wish } => self.on_request(from, request, wish, context),
+            Message::Answer { request, answer } => self.on_answer(request, answer, context),
         }
     }
 

@@ -14,6 +14,22 @@ pub struct Stamp {
     pub version: u64,
 }
 
+/// What a member takes part for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Duty {
+    /// It votes, and leads if it is elected.
+    #[default]
+    Candidate,
+    /// It votes and never leads.
+    Witness,
+}
+
+impl Duty {
+    fn is_candidate(&self) -> bool {
+        *self == Duty::Candidate
+    }
+}
+
 /// What a member says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Profile {
@@ -23,6 +39,9 @@ pub struct Profile {
     pub address: String,
     /// The higher is preferred as leader.
     pub rank: i64,
+    /// What it takes part for.
+    #[serde(default, skip_serializing_if = "Duty::is_candidate")]
+    pub duty: Duty,
 }
 
 /// One member with a vote.
@@ -48,6 +67,9 @@ pub struct Roster {
     pub voters: Vec<Voter>,
     /// The most voters that the group ever had: a group that had three never falls back to quorum `None`.
     pub peak: usize,
+    /// The voter that a person asked to lead: preferred to all others whatever their ranks, until it falls out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<MemberId>,
 }
 
 impl Roster {
@@ -59,6 +81,7 @@ impl Roster {
             settings,
             voters: vec![voter],
             peak: 1,
+            chosen: None,
         }
     }
 
@@ -89,12 +112,19 @@ impl Roster {
         }
     }
 
-    /// The voters in order of preference: rank first, identity where ranks are equal.
+    /// The voters that may lead, in order of preference.
     #[must_use]
     pub fn by_preference(&self) -> Vec<&Voter> {
-        let mut voters: Vec<&Voter> = self.voters.iter().collect();
-        voters.sort_by_key(|voter| std::cmp::Reverse((voter.profile.rank, voter.id)));
+        let may_lead = |voter: &&Voter| voter.profile.duty == Duty::Candidate;
+        let mut voters: Vec<&Voter> = self.voters.iter().filter(may_lead).collect();
+        voters.sort_by_key(|voter| std::cmp::Reverse(self.preference(voter)));
         voters
+    }
+
+    /// The greater is preferred: the chosen one, then rank, identity where ranks are equal.
+    #[must_use]
+    pub fn preference(&self, voter: &Voter) -> (bool, i64, MemberId) {
+        (self.chosen == Some(voter.id), voter.profile.rank, voter.id)
     }
 
     /// The next roster, written in `term`, with one voter added.
@@ -113,6 +143,7 @@ impl Roster {
     pub fn without(&self, id: MemberId, term: Term) -> Roster {
         let mut next = self.next(term);
         next.voters.retain(|v| v.id != id);
+        next.chosen = next.chosen.filter(|chosen| *chosen != id);
         next
     }
 
@@ -139,6 +170,7 @@ mod tests {
             name: format!("m{id}"),
             address: format!("m{id}:1"),
             rank,
+            duty: Duty::Candidate,
         };
         Voter {
             id: MemberId(id),

@@ -1,6 +1,7 @@
 //! How a leader changes the roster: one voter at a time, each change agreed before the next.
 
 use super::command::{Destination, Notice};
+use super::leading::Leading;
 use super::member::{Context, Member, Role};
 use super::message::{Founder, Message, Refusal};
 use super::roster::{Roster, Voter};
@@ -30,11 +31,17 @@ impl Member {
         let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
             return;
         };
-        let next = roster.next(leading.term);
+        let mut next = roster.next(leading.term);
+        next.chosen = self.choice(leading, roster);
         self.write_roster(next, context);
     }
 
-    fn write_roster(&mut self, next: Roster, context: &mut Context<'_>) -> bool {
+    /// Whoever was asked for is preferred until another leads.
+    fn choice(&self, leading: &Leading, roster: &Roster) -> Option<MemberId> {
+        (leading.chosen || roster.chosen == Some(self.id)).then_some(self.id)
+    }
+
+    pub(super) fn write_roster(&mut self, next: Roster, context: &mut Context<'_>) -> bool {
         let Some(membership) = self.membership() else {
             return false;
         };
@@ -140,6 +147,7 @@ impl Member {
             return None;
         };
         let mut next = roster.next(leading.term);
+        next.chosen = self.choice(leading, roster);
         for voter in &mut next.voters {
             let profile = match leading.seen(voter.id) {
                 _ if voter.id == self.id => &self.config.profile,
@@ -153,7 +161,9 @@ impl Member {
         if next.settings.quorum == QuorumMode::None && next.voters.len() > 2 {
             next.settings.quorum = roster.settings.quorum;
         }
-        ((&next.voters, &next.settings) != (&roster.voters, &roster.settings)).then_some(next)
+        let differs =
+            (&next.voters, &next.settings, next.chosen) != (&roster.voters, &roster.settings, roster.chosen);
+        differs.then_some(next)
     }
 
     /// A voter that is out may go only when that is agreed: until then the others may need its vote.
@@ -273,7 +283,7 @@ impl Member {
 
     /// Whether enough of those voters were heard lately, the newcomer among them. A leader that wrote down a roster
     /// which nobody is there to agree to would lose its claim by it.
-    fn could_be_agreed(&self, next: &Roster, newcomer: Option<MemberId>, now: Tick) -> bool {
+    pub(super) fn could_be_agreed(&self, next: &Roster, newcomer: Option<MemberId>, now: Tick) -> bool {
         let Role::Leading(leading) = &self.role else {
             return false;
         };

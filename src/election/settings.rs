@@ -13,6 +13,25 @@ pub enum QuorumMode {
     None,
 }
 
+/// Whether a higher-ranked member takes the lead from one that leads already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "policy", rename_all_fields = "camelCase")]
+pub enum Preemption {
+    /// It does, once it has been able to lead for so long without a break.
+    Always {
+        /// Milliseconds.
+        after_ms: i64,
+    },
+    /// It does not.
+    Never,
+}
+
+impl Default for Preemption {
+    fn default() -> Preemption {
+        Preemption::Always { after_ms: 0 }
+    }
+}
+
 /// The settings of a group, the leader's counts. All times are in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Settings {
@@ -26,6 +45,9 @@ pub struct Settings {
     pub drift_permille: i64,
     /// How many voters a leader needs.
     pub quorum: QuorumMode,
+    /// Whether rank alone takes the lead from a leader.
+    #[serde(default)]
+    pub preemption: Preemption,
 }
 
 /// A relation between settings that does not hold.
@@ -45,6 +67,9 @@ pub enum InvalidSettings {
         /// The setting.
         name: &'static str,
     },
+    /// A time before now.
+    #[error("preemption.after must not be negative")]
+    Preemption,
     /// The claim would vanish.
     #[error("the drift bound must lie between 0 and 499 thousandths")]
     Drift,
@@ -66,6 +91,7 @@ impl Settings {
             stop_budget_ms,
             drift_permille: 20,
             quorum: QuorumMode::Auto,
+            preemption: Preemption::Always { after_ms: 0 },
         }
     }
 
@@ -81,6 +107,9 @@ impl Settings {
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, ms)| *ms <= 0) {
             return Err(InvalidSettings::NotPositive { name });
+        }
+        if matches!(self.preemption, Preemption::Always { after_ms } if after_ms < 0) {
+            return Err(InvalidSettings::Preemption);
         }
         if !(0..500).contains(&self.drift_permille) {
             return Err(InvalidSettings::Drift);

@@ -192,7 +192,7 @@ impl Member {
     fn give_up_round(&mut self, wait_ms: i64, context: &mut Context<'_>) {
         let heartbeat_ms = self.settings().heartbeat_ms;
         let pause_ms = heartbeat_ms / 4 + context.below_ms(heartbeat_ms);
-        (self.handover, self.vote_in_hand) = (None, None);
+        (self.handover, self.vote_in_hand, self.chosen) = (None, None, false);
         self.not_before = context.now + wait_ms.clamp(0, self.settings().lease_ms) + pause_ms;
         self.become_follower(context);
     }
@@ -240,8 +240,8 @@ impl Member {
     /// take each other's votes.
     fn goes_before(&self, other: MemberId, term: Term) -> bool {
         let preference = |id| {
-            let voter = self.roster().and_then(|roster| roster.voter(id));
-            voter.map(|voter| (voter.profile.rank, voter.id))
+            let roster = self.roster()?;
+            roster.voter(id).map(|voter| roster.preference(voter))
         };
         match &self.role {
             Role::Standing(standing) if standing.phase == Phase::PreVote => {
@@ -474,7 +474,8 @@ impl Member {
         self.led = standing.term;
         self.unanswered_rounds = 0;
         self.promise = None;
-        self.role = Role::Leading(Box::new(Leading::begin(standing.term, context.now)));
+        let chosen = std::mem::take(&mut self.chosen);
+        self.role = Role::Leading(Box::new(Leading::begin(standing.term, chosen, context.now)));
         context.notify(Notice::Elected {
             term: standing.term,
             from,

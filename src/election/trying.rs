@@ -17,6 +17,7 @@ pub(super) const LEASE: i64 = SETTINGS.lease_ms;
 pub(super) const ROUND: i64 = 2 * HEARTBEAT;
 /// A lease less the drift bound.
 pub(super) const CLAIM: i64 = LEASE * 1000 / 1020;
+pub(super) const STOP_TIMEOUT: i64 = 30_000;
 /// The stop budget and the drift bound.
 pub(super) const STOP: i64 = 2_000 + 40 + 1;
 
@@ -45,6 +46,7 @@ pub(super) fn profile(id: u128) -> Profile {
         } else {
             5
         },
+        duty: Duty::Candidate,
     }
 }
 
@@ -77,6 +79,8 @@ pub(super) fn config(id: u128) -> Config {
         ready: false,
         found_without: Vec::new(),
         settings: SETTINGS,
+        paused: false,
+        stop_timeout_ms: STOP_TIMEOUT,
     }
 }
 
@@ -326,7 +330,7 @@ pub(super) fn ack(from: u128, term: Term, sequence: u64, stamp: Stamp) -> Messag
         sequence,
         stamp,
         lease_ms: LEASE,
-        eligible: true,
+        obstacle: None,
         profile: profile(from),
         receipt: 0,
     }

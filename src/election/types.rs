@@ -95,6 +95,10 @@ identity! {
     GroupId
 }
 identity! {
+    /// Something that a person asked for.
+    RequestId
+}
+identity! {
     /// One memory of votes. A member whose memory is lost or altered starts a new one, and is then not the voter that it was.
     MemoryId
 }

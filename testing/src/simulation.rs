@@ -17,8 +17,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use flagship::election::{
-    Config, Durable, Event, GroupId, Member, MemberId, MemoryId, Notice, Order, Profile, Received, Settings,
-    Term, Tick,
+    Config, Durable, Duty, Event, GroupId, Member, MemberId, MemoryId, Notice, Order, Profile, Received,
+    Settings, Term, Tick,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -204,6 +204,7 @@ impl World {
             name: format!("site-{index}"),
             address: format!("site-{index}"),
             rank,
+            duty: Duty::Candidate,
         };
         let fleet = fleet.iter().map(|site| format!("site-{site}")).collect();
         let config = Config {
@@ -212,6 +213,8 @@ impl World {
             ready,
             found_without: Vec::new(),
             settings,
+            paused: false,
+            stop_timeout_ms: 30_000,
         };
         self.sites.push(Site {
             id: MemberId(number),

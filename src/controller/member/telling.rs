@@ -12,6 +12,13 @@ use crate::election::{Member, Notice, Order};
 impl Shell {
     pub(super) fn take_notice(&mut self, notice: &Notice) {
         self.dirty = true;
+        match notice {
+            Notice::AskedUnderWay { request } => self.petition.under_way(*request, jiff::Timestamp::now()),
+            Notice::AskedEnded { request, outcome } => {
+                self.petition.ended(*request, *outcome, jiff::Timestamp::now());
+            }
+            _ => {}
+        }
         let roster = self.member.as_ref().and_then(Member::roster).cloned();
         let words = words::words(notice, roster.as_ref());
         let leader = match notice {
@@ -44,7 +51,7 @@ impl Shell {
     }
 
     /// Whether this member could run the payload: not without knowing it, and not where a dry run says no.
-    fn verdict(&self) -> Verdict {
+    pub(super) fn verdict(&self) -> Verdict {
         match self.payload_error() {
             Some((_, why)) if !self.application.has_payload() => Verdict::Refused(why),
             _ => self.eligibility.verdict(),
@@ -115,6 +122,7 @@ impl Shell {
             keeps_payload: self.object.spec.demotion.policy == DemotionPolicy::Keep,
             running,
             history: &history,
+            request: self.petition.status(),
             conditions: self.conditions.clone(),
             tick,
             now: jiff::Timestamp::now(),

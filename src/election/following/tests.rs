@@ -24,6 +24,14 @@ fn heartbeat(term: Term, sequence: u64, roster: &Roster) -> Message {
     }
 }
 
+fn handed_over(term: Term) -> Message {
+    Message::Handover {
+        term,
+        vote: None,
+        chosen: false,
+    }
+}
+
 #[test]
 fn a_lone_voter_starts_leads_at_once_and_leaves_its_payload_in_peace() {
     let alone = roster(1, QuorumMode::Auto, stamp(1, 1));
@@ -115,7 +123,7 @@ fn a_follower_that_cannot_write_goes_on_acknowledging_what_it_holds_and_does_not
             lease_ms,
             profile,
             receipt,
-            eligible: false,
+            obstacle: Some(Obstacle::CannotPersist),
         },
         other => other,
     };
@@ -150,10 +158,7 @@ fn the_successor_of_a_handover_stands_at_once_and_without_asking_first() {
         vote: Some(MemberId(2)),
         ..written(2, 2, three())
     };
-    assert_eq!(
-        two.hear(3, Message::Handover { term: 1, vote: None }),
-        [persist(2, vote)]
-    );
+    assert_eq!(two.hear(3, handed_over(1)), [persist(2, vote)]);
     let handover = Handover {
         from: MemberId(3),
         term: 1,
@@ -183,6 +188,7 @@ fn a_successor_that_has_a_majority_with_the_vote_of_the_one_that_stopped_asks_no
     let given = Message::Handover {
         term: 1,
         vote: Some(5),
+        chosen: false,
     };
     assert_eq!(two.hear(3, given), [persist(2, vote)], "in the term of that vote");
     let commands = two.persisted();
@@ -214,8 +220,8 @@ fn a_handover_frees_its_voters_from_their_promise_to_the_one_that_handed_over_on
 fn a_handover_of_a_leader_that_is_not_followed_is_nothing() {
     let mut two = Actor::voter(2);
     two.heartbeat(3, 1, 1);
-    assert_eq!(two.hear(1, Message::Handover { term: 1, vote: None }), []);
-    assert_eq!(two.hear(3, Message::Handover { term: 0, vote: None }), []);
+    assert_eq!(two.hear(1, handed_over(1)), []);
+    assert_eq!(two.hear(3, handed_over(0)), []);
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn a_promise_for_a_shorter_lease_gives_a_shorter_claim() {
                 sequence,
                 stamp: stamp(1, 5),
                 lease_ms: 600,
-                eligible: true,
+                obstacle: None,
                 profile: profile(from),
                 receipt: 0,
             },

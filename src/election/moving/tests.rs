@@ -42,7 +42,11 @@ fn vote_of_three_for_one() -> Durable {
 }
 
 fn handover(vote: Option<Term>) -> Message {
-    Message::Handover { term: 2, vote }
+    Message::Handover {
+        term: 2,
+        vote,
+        chosen: false,
+    }
 }
 
 fn asked_by_three() -> Message {
@@ -270,7 +274,7 @@ fn a_leader_that_raises_its_term_goes_above_all_that_it_voted_in() {
         sequence: two.sequence(),
         stamp: stamp(2, 4),
         lease_ms: LEASE,
-        eligible: true,
+        obstacle: None,
         profile: profile(1),
         receipt: 0,
     };

@@ -256,7 +256,7 @@ fn moved(one: &str, two: &str) -> Vec<Command> {
         sequence,
         stamp: stamp(2, 4),
         lease_ms: LEASE,
-        eligible: true,
+        obstacle: None,
         profile: at(address, id),
         receipt: 0,
     };
@@ -267,7 +267,7 @@ fn moved(one: &str, two: &str) -> Vec<Command> {
         let Message::Ack {
             term,
             lease_ms,
-            eligible,
+            obstacle,
             profile,
             receipt,
             ..
@@ -281,7 +281,7 @@ fn moved(one: &str, two: &str) -> Vec<Command> {
             sequence: beat,
             stamp: held,
             lease_ms,
-            eligible,
+            obstacle,
             profile,
             receipt,
         };

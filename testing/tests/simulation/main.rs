@@ -8,6 +8,7 @@
 
 mod groups;
 mod members;
+mod moves;
 mod random;
 
 use flagship::election::Settings;

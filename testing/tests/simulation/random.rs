@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use flagship::election::{Event, Part, QuorumMode, Settings};
+use flagship::election::{Event, Fitness, MemberId, Part, QuorumMode, RequestId, Settings, Wish};
 use flagship_testing::simulation::{Storage, Weather, World};
 
 /// Seeds of each test, unless more are asked for.
@@ -24,6 +24,8 @@ struct Trial {
     leaving: BTreeSet<usize>,
     /// Members other than the founder come and go.
     churns: bool,
+    /// People move the lead about, payloads fail, and API servers are out of reach.
+    meddled: bool,
 }
 
 impl Trial {
@@ -55,6 +57,7 @@ impl Trial {
             world,
             leaving: BTreeSet::new(),
             churns: false,
+            meddled: false,
         }
     }
 
@@ -83,7 +86,34 @@ impl Trial {
         }
     }
 
+    /// Somebody asks a member for the lead of another.
+    fn ask(&mut self, through: usize, to: usize, force: bool) {
+        let wish = Wish::Move {
+            to: MemberId(u128::try_from(to).unwrap() + 1),
+            force,
+        };
+        let request = RequestId(u128::from(self.world.draw(u64::MAX)));
+        self.world.tell(through, Event::Asked(request, wish));
+    }
+
+    fn meddle(&mut self) {
+        let sites = self.world.sites();
+        let (through, to) = (self.number(sites), self.number(sites));
+        match self.number(5) {
+            0 | 1 => {
+                let force = self.number(3) == 0;
+                self.ask(through, to, force);
+            }
+            2 => self.world.tell(to, Event::Fitness(Fitness::Unfit)),
+            3 => self.world.tell(to, Event::Fitness(Fitness::CutOff)),
+            _ => self.world.tell(to, Event::Fitness(Fitness::Fit)),
+        }
+    }
+
     fn fault(&mut self) {
+        if self.meddled {
+            self.meddle();
+        }
         let sites = self.world.sites();
         let site = self.number(sites);
         let other = (site + 1 + self.number(sites - 1)) % sites;
@@ -143,7 +173,13 @@ impl Trial {
             self.start(site);
         }
         let sites = self.world.sites();
-        for _ in 0..400 {
+        for round in 0..400 {
+            if self.meddled && round % 40 == 0 {
+                for site in 0..sites {
+                    self.world.tell(site, Event::Fitness(Fitness::Fit));
+                }
+                self.ask(leader, leader, true);
+            }
             self.world.run(500);
             self.tend_leavers();
             let voters = self.world.roster(leader).map_or(0, |roster| roster.voters.len());
@@ -189,6 +225,16 @@ fn members_that_come_and_go_under_random_faults_keep_their_promises() {
     for seed in seeds() {
         let mut trial = Trial::new(seed, &[5, 10, 3, 7], QuorumMode::Majority);
         trial.churns = true;
+        trial.suffers(60);
+        trial.ends_well(1);
+    }
+}
+
+#[test]
+fn people_who_move_the_lead_about_break_no_promise() {
+    for seed in seeds() {
+        let mut trial = Trial::new(seed, &[5, 10, 3], QuorumMode::Auto);
+        trial.meddled = true;
         trial.suffers(60);
         trial.ends_well(1);
     }

@@ -7,17 +7,15 @@
     reason = "a test fails by panicking, and shows what it measured"
 )]
 
+mod group;
+mod requests;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use flagship::api::FINALIZER;
-use flagship_testing::{
-    History, Manifest, PATIENCE, Presence, Recorder, Selection, SharedSites, Site, TestResult, Turn,
-    condition,
-};
+use flagship_testing::{PATIENCE, Presence, Site, TestResult};
 use futures::future::try_join_all;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
@@ -25,116 +23,10 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-static SITES: SharedSites<3> = SharedSites::new(["newyork", "sheffield", "gotham"]);
-
-const PAYLOAD: &str = "\
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: web-content}
-data: {index.html: hello}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: nginx}]}
-";
-/// Longer than any lease, stop budget or election at profile Balanced: what has not moved by then stays.
-const QUIET: Duration = Duration::from_secs(6);
-
-/// The manifest of a member of the turn's own group.
-fn member(turn: &Turn<'_, 3>, site: &Site, rank: i64) -> Manifest {
-    site.manifest(&turn.namespace, rank).payload(PAYLOAD)
-}
-
-async fn apply(turn: &Turn<'_, 3>, site: &Site, manifest: &Manifest) -> TestResult {
-    Ok(site.apply_in(&turn.namespace, &manifest.yaml()).await?)
-}
-
-/// A group that newyork has founded and leads by the highest rank, sheffield being next.
-async fn newyork_leads(turn: &Turn<'_, 3>) -> TestResult {
-    let [newyork, sheffield, gotham] = &**turn;
-    apply(turn, newyork, &member(turn, newyork, 10).ready()).await?;
-    newyork.wait_until_leading(&turn.namespace).await?;
-    for (site, rank) in [(sheffield, 5), (gotham, 3)] {
-        apply(
-            turn,
-            site,
-            &member(turn, site, rank).joins(&[newyork, sheffield, gotham]),
-        )
-        .await?;
-    }
-    leads_alone(turn, newyork).await
-}
-
-/// Waits until the site leads, all others know it, nobody else has anything of the payload, and they are one group.
-async fn leads_alone(turn: &Turn<'_, 3>, leader: &Site) -> TestResult {
-    let what = format!("{} alone leads, all agree", leader.name());
-    let mut seen = Vec::new();
-    let agreed = leader
-        .wait_until(&what, PATIENCE, async |_| {
-            seen = try_join_all(turn.iter().map(|site| standing(site, &turn.namespace))).await?;
-            let agrees = |(site, standing): (&Site, &Standing)| {
-                let leads = std::ptr::eq(site, leader);
-                standing.leading == leads
-                    && standing.applied == leads
-                    && standing.deployments == usize::from(leads)
-                    && standing.port == 9990
-                    && standing.leader_address == format!("{}:9990", leader.ip())
-                    && (standing.term, &standing.group) == (seen[0].term, &seen[0].group)
-            };
-            Ok::<_, kube::Error>(turn.iter().zip(&seen).all(agrees))
-        })
-        .await;
-    Ok(agreed.inspect_err(|_| println!("{seen:#?}"))?)
-}
-
-/// What a site's MultiCluster says, and what there is.
-#[derive(Debug)]
-struct Standing {
-    leading: bool,
-    applied: bool,
-    leader_address: String,
-    port: i64,
-    term: Option<i64>,
-    group: Option<String>,
-    deployments: usize,
-}
-
-async fn standing(site: &Site, namespace: &str) -> kube::Result<Standing> {
-    let status = site.status(namespace).await?;
-    let memory: Option<Value> = status
-        .memory
-        .as_ref()
-        .map(|memory| serde_json::from_str(&memory.record).unwrap());
-    let deployments = Api::<Deployment>::namespaced(site.client().unwrap(), namespace);
-    Ok(Standing {
-        applied: condition(&status, "PayloadApplied") == Some("True"),
-        leading: status.leading,
-        leader_address: status.leader_address,
-        port: status.port,
-        term: status.term,
-        group: memory.and_then(|memory| memory["group"]["id"].as_str().map(str::to_owned)),
-        deployments: deployments.list(&ListParams::default()).await?.items.len(),
-    })
-}
-
-async fn record(turn: &Turn<'_, 3>) -> flagship_testing::Result<Recorder> {
-    let selection = Selection::new()
-        .kind::<Deployment>()
-        .kind::<ConfigMap>()
-        .in_namespace(&turn.namespace)
-        .labelled("flagship.dev/payload-of");
-    Recorder::start(&turn.each_ref().map(|site| &**site), selection).await
-}
-
-fn never_two(history: &History) {
-    assert_eq!(history.overlaps(Presence::Possible), [], "{history}");
-}
+use group::{
+    QUIET, SITES, apply, delete, leader_of, leads_alone, member, never_two, newyork_leads, record, standing,
+    until_deleted,
+};
 
 #[tokio::test]
 async fn every_planned_move_stops_here_before_it_starts_there() -> TestResult {
@@ -515,28 +407,4 @@ async fn a_deleted_member_stays_while_its_group_could_not_do_without_it() -> Tes
     sheffield.wait_until_leading(namespace).await?;
     never_two(&recorder.finish().await?);
     Ok(())
-}
-
-/// Deletes a site's MultiCluster, and does not wait until it is gone.
-async fn delete(site: &Site, namespace: &str) -> TestResult {
-    let name = site.name();
-    let arguments = ["delete", "multicluster", name, "-n", namespace, "--wait=false"];
-    site.kubectl(&arguments).await?;
-    Ok(())
-}
-
-async fn until_deleted(site: &Site, namespace: &str) -> TestResult {
-    let object = format!("multicluster/{}", site.name());
-    let arguments = ["wait", "--for=delete", &object, "-n", namespace, "--timeout=60s"];
-    site.kubectl(&arguments).await?;
-    Ok(())
-}
-
-/// Waits for some site to lead.
-async fn leader_of<'a>(turn: &'a Turn<'_, 3>) -> flagship_testing::Result<&'a Site> {
-    let leads = turn
-        .iter()
-        .map(|site| Box::pin(site.wait_until_leading(&turn.namespace)));
-    let (_, index, _) = futures::future::select_all(leads).await;
-    Ok(&turn[index])
 }
