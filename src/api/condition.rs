@@ -14,6 +14,10 @@ pub enum ConditionType {
     Leading,
     /// Every object of the payload is as the payload has it. Unknown while another cluster leads.
     PayloadApplied,
+    /// Every object of the payload does what it is there for. Unknown while it does not run here.
+    PayloadHealthy,
+    /// This cluster's API server takes the payload, or would, as far as a dry run tells.
+    Eligible,
     /// Enough members are heard for someone to lead.
     QuorumReached,
     /// A partition would make two leaders, and two copies of the payload.
@@ -32,6 +36,8 @@ impl ConditionType {
             Self::Ready => "Ready",
             Self::Leading => "Leading",
             Self::PayloadApplied => "PayloadApplied",
+            Self::PayloadHealthy => "PayloadHealthy",
+            Self::Eligible => "Eligible",
             Self::QuorumReached => "QuorumReached",
             Self::SplitBrainPossible => "SplitBrainPossible",
             Self::Degraded => "Degraded",

@@ -10,6 +10,11 @@ mod condition;
     reason = "KubeSchema copies every struct, `pub` included, into a function"
 )]
 mod multicluster;
+#[allow(
+    unreachable_pub,
+    reason = "KubeSchema copies every struct, `pub` included, into a function"
+)]
+mod payload;
 mod period;
 mod request;
 #[allow(
@@ -27,11 +32,12 @@ pub use multicluster::{
     ApiServerLoss, ApiServerLossAction, MemberRole, MultiCluster, MultiClusterSpec, Preemption,
     PreemptionPolicy, QuorumMode, Timing, TimingProfile,
 };
+pub use payload::{Demotion, DemotionPolicy, HealthTimeouts, KeyRef, PayloadSource, Source, SourceKind};
 pub use period::Period;
 pub use request::{REQUEST_ANNOTATION, Request, Wish};
 pub use status::{
     HISTORY_MAX_ENTRIES, LeaderStatus, MemberState, MemberStatus, Memory, Move, MultiClusterStatus,
-    ObjectState, PayloadObject, PayloadStatus, QuorumStatus, RequestState, RequestStatus, Role,
+    ObjectHealth, ObjectState, PayloadObject, PayloadStatus, QuorumStatus, RequestState, RequestStatus, Role,
 };
 pub use validate::{Problem, ValidSpec, ValidTiming};
 

@@ -4,6 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::payload::{Demotion, HealthTimeouts, PayloadSource};
 use super::period::Period;
 use super::status::MultiClusterStatus;
 
@@ -144,6 +145,34 @@ pub struct MultiClusterSpec {
     #[serde(default)]
     #[schemars(length(max = 1_048_576))]
     pub payload: String,
+
+    /// More manifests, read from keys of ConfigMaps and Secrets in the namespace of the MultiCluster. Their documents follow
+    /// those of payload, in this order; an edit of them is followed like one of payload. While one of them cannot be read,
+    /// what was applied last stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("self.all(one, self.exists_one(other, other == one))").message(
+        "payloadFrom must not name a key twice"
+    ))]
+    pub payload_from: Vec<PayloadSource>,
+
+    /// ServiceAccount in the namespace of the MultiCluster as which the payload is applied, read and deleted, so that it can
+    /// contain only what that account may do. The controller must be allowed to impersonate it. Without it, the payload is
+    /// applied as the controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new(r"self == '' || self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message(
+        "serviceAccountName must be the name of a ServiceAccount, without a namespace"
+    ))]
+    pub service_account_name: Option<String>,
+
+    /// What becomes of the payload when this cluster leads no longer.
+    #[serde(default)]
+    pub demotion: Demotion,
+
+    /// How long the payload may be unhealthy here before another member is to run it.
+    #[serde(default)]
+    pub health: HealthTimeouts,
 
     /// How many members it takes to lead. Majority takes more than half of the agreed members: a minority that is cut
     /// off stops its payload. None takes one: a partition makes two leaders, and two copies of the payload, until the

@@ -58,8 +58,8 @@ pub struct MultiClusterStatus {
     /// The generation of the spec that this status answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Leading, PayloadApplied, QuorumReached, SplitBrainPossible, Degraded and InvalidSpec, each with a reason
-    /// and a message that says what to do.
+    /// Ready, Leading, PayloadApplied, PayloadHealthy, Eligible, QuorumReached, SplitBrainPossible, Degraded and InvalidSpec,
+    /// each with a reason and a message that says what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -186,9 +186,14 @@ pub struct QuorumStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PayloadStatus {
-    /// The term in which the objects were last written.
+    /// The term that the objects are written in, as the annotation flagship.dev/term says; none while this cluster does not
+    /// lead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub term: Option<i64>,
+    /// Whether every object of the payload is in place and does what it is there for; left out while this cluster does not
+    /// lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<bool>,
     /// Every object of the payload that is, or may be, in this cluster, in the order in which they are applied.
     /// It is also what Flagship goes by to delete them: do not edit it.
     #[serde(default)]
@@ -221,12 +226,27 @@ pub struct PayloadObject {
     #[serde(default)]
     pub owned: bool,
     /// How the object stands. Applied is as the payload has it; Used is a Namespace or CustomResourceDefinition that
-    /// existed before; Kept was left in place on demotion; Foreign existed before and is neither changed nor deleted.
+    /// existed before; Kept was left in place on demotion; Superseded bears a higher term; Foreign existed before and is neither changed nor deleted.
     /// For the others the message says what is wrong or waited for.
     pub state: ObjectState,
+    /// How the object does, by its own status. Healthy does what it is there for; Progressing is about to; Unhealthy does
+    /// not. Left out for what is not in place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<ObjectHealth>,
     /// What is wrong with it and what to do, or what is waited for; empty when there is nothing to say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+}
+
+/// How an object of the payload does.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ObjectHealth {
+    /// Does what it is there for.
+    Healthy,
+    /// Is about to, or is changing.
+    Progressing,
+    /// Does not.
+    Unhealthy,
 }
 
 /// How an object of the payload stands.
@@ -246,6 +266,8 @@ pub enum ObjectState {
     Contested,
     /// The API server does not know its kind yet.
     UnknownKind,
+    /// Bears a higher term of this group: a later leader wrote it, and nothing is written over it.
+    Superseded,
     /// Existed before and is not ours: neither changed nor deleted.
     Foreign,
     /// The API server rejects it as written, or its document cannot be used.
@@ -258,9 +280,11 @@ pub enum ObjectState {
     Pruning,
     /// Being deleted.
     Deleting,
+    /// Being taken to no replicas.
+    ScalingDown,
     /// Does not go.
     Stuck,
-    /// Left in place on demotion, still ours.
+    /// Left in place on demotion, as it is or without replicas; still ours.
     Kept,
     /// Lost its mark or was replaced by somebody's, so it was left alone and is ours no more.
     Released,

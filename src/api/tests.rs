@@ -43,6 +43,12 @@ fn what_is_left_out_has_its_documented_default() {
             service_address: None,
             fleet: vec![],
             quorum: QuorumMode::Auto,
+            payload_from: vec![],
+            service_account: None,
+            demotion: DemotionPolicy::Delete,
+            demotion_timeout: Duration::from_secs(30),
+            startup_timeout: Duration::from_secs(120),
+            failure_timeout: Duration::from_secs(60),
             timing: ValidTiming {
                 profile: TimingProfile::Balanced,
                 heartbeat: None,
@@ -133,6 +139,74 @@ fn every_problem_is_told_at_once_with_its_remedy() {
             "spec.serviceAddress: 0.0.0.0:80 is no address that other clusters can reach: write that of this \
              cluster's LoadBalancer Service",
             "spec.fleet[1]: write an IPv6 address in brackets, as in [2001:db8::1] or [2001:db8::1]:9990",
+        ]
+    );
+}
+
+#[test]
+fn how_the_payload_is_brought_and_taken_down_is_read_with_its_remedies() {
+    let mut fields = minimal();
+    fields["payloadFrom"] = json!([
+        {"configMapKeyRef": {"name": "app", "key": "manifests.yaml"}},
+        {"secretKeyRef": {"name": "app", "key": "manifests.yaml"}},
+    ]);
+    fields["serviceAccountName"] = json!("deployer");
+    fields["demotion"] = json!({"policy": "ScaleToZero"});
+    fields["health"] = json!({"failureTimeout": "1m30s"});
+    let valid = spec(fields).validate().unwrap();
+    let sources: Vec<_> = valid.payload_from.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        sources,
+        [
+            "key manifests.yaml of ConfigMap app",
+            "key manifests.yaml of Secret app"
+        ]
+    );
+    assert_eq!(
+        (
+            valid.service_account.as_deref(),
+            valid.demotion,
+            valid.demotion_timeout
+        ),
+        (
+            Some("deployer"),
+            DemotionPolicy::ScaleToZero,
+            Duration::from_secs(30)
+        )
+    );
+    assert_eq!(
+        (valid.startup_timeout, valid.failure_timeout),
+        (Duration::from_secs(120), Duration::from_secs(90))
+    );
+
+    let mut fields = minimal();
+    fields["payloadFrom"] = json!([
+        {"configMapKeyRef": {"name": "app", "key": "a"}, "secretKeyRef": {"name": "app", "key": "a"}},
+        {},
+        {"secretKeyRef": {"name": "App", "key": "a"}},
+        {"secretKeyRef": {"name": "app", "key": "a/b"}},
+        {"secretKeyRef": {"name": "app", "key": "a"}},
+        {"secretKeyRef": {"name": "app", "key": "a"}},
+    ]);
+    fields["serviceAccountName"] = json!("kube-system:admin");
+    fields["demotion"] = json!({"timeout": "30"});
+    fields["health"] = json!({"startupTimeout": "0s", "failureTimeout": "2 days"});
+    assert_eq!(
+        problems(&spec(fields)),
+        [
+            "spec.payloadFrom[0]: write either configMapKeyRef or secretKeyRef",
+            "spec.payloadFrom[1]: write either configMapKeyRef or secretKeyRef",
+            "spec.payloadFrom[2]: \"App\" is not the name of a Secret: write up to 253 lower-case letters, digits, dashes and \
+             dots",
+            "spec.payloadFrom[3]: \"a/b\" is not a key of a Secret: write up to 253 letters, digits, dashes, dots and \
+             underscores",
+            "spec.payloadFrom[5]: key a of Secret app is named twice: remove one",
+            "spec.serviceAccountName: \"kube-system:admin\" is not the name of a ServiceAccount: write its name only, without \
+             a namespace",
+            "spec.demotion.timeout: \"30\" is no length of time: write a number and a unit such as 500ms, 30s, 2m or 1h30m",
+            "spec.health.failureTimeout: \"2 days\" is no length of time: write a number and a unit such as 500ms, 30s, 2m or \
+             1h30m",
+            "spec.health.startupTimeout: is no time at all: write more than 0",
         ]
     );
 }

@@ -8,6 +8,7 @@ use super::address::{Address, Host};
 use super::multicluster::{
     ApiServerLossAction, MemberRole, MultiClusterSpec, PreemptionPolicy, QuorumMode, TimingProfile,
 };
+use super::payload::{DemotionPolicy, PayloadSource, Source, SourceKind};
 use super::period::Period;
 
 /// Longest callsign, in characters: a word or a passphrase, not a document.
@@ -16,6 +17,10 @@ const CALLSIGN_MAX_CHARS: usize = 256;
 const FLEET_MAX_ENTRIES: usize = 64;
 /// Largest payload, in bytes: etcd takes objects of 1.5 MiB, and the status needs its share.
 const PAYLOAD_MAX_BYTES: usize = 1 << 20;
+/// Sources of the payload: each is a watch of its own.
+const SOURCES_MAX_ENTRIES: usize = 16;
+/// Longest name of an object, and longest key of its data, in bytes.
+const NAME_MAX_BYTES: usize = 253;
 
 /// A spec that can be carried out. The payload stays in the [`MultiClusterSpec`]: it has a parser of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +50,18 @@ pub struct ValidSpec {
     pub fail_over_after: Option<Duration>,
     /// Whether the lead is to stay where it is.
     pub paused: bool,
+    /// Where the rest of the payload is read, in the order of the spec.
+    pub payload_from: Vec<Source>,
+    /// ServiceAccount in the MultiCluster's namespace as which the payload is applied; the controller's own without it.
+    pub service_account: Option<String>,
+    /// What becomes of the payload when its cluster leads no longer.
+    pub demotion: DemotionPolicy,
+    /// How long a planned move waits for the payload to stop.
+    pub demotion_timeout: Duration,
+    /// How long the payload may take to become healthy.
+    pub startup_timeout: Duration,
+    /// How long the payload may be unhealthy once it was healthy.
+    pub failure_timeout: Duration,
 }
 
 /// A profile, and what is to be different from it.
@@ -161,6 +178,40 @@ impl MultiClusterSpec {
             );
         }
 
+        if self.payload_from.len() > SOURCES_MAX_ENTRIES {
+            report(
+                "spec.payloadFrom",
+                format!(
+                    "{} sources are more than {SOURCES_MAX_ENTRIES}: put more documents into each",
+                    self.payload_from.len()
+                ),
+            );
+        }
+        let mut payload_from = Vec::new();
+        for (index, source) in self.payload_from.iter().take(SOURCES_MAX_ENTRIES).enumerate() {
+            match read_source(source) {
+                Ok(source) if payload_from.contains(&source) => report(
+                    &format!("spec.payloadFrom[{index}]"),
+                    format!("{source} is named twice: remove one"),
+                ),
+                Ok(source) => payload_from.push(source),
+                Err(message) => report(&format!("spec.payloadFrom[{index}]"), message),
+            }
+        }
+
+        let service_account = self
+            .service_account_name
+            .as_deref()
+            .filter(|name| !name.is_empty());
+        if let Some(name) = service_account.filter(|name| !is_object_name(name)) {
+            report(
+                "spec.serviceAccountName",
+                format!(
+                    "{name:?} is not the name of a ServiceAccount: write its name only, without a namespace"
+                ),
+            );
+        }
+
         let mut period = |field: &str, period: &Period| {
             let read = period.duration();
             if let Err(message) = &read {
@@ -180,6 +231,18 @@ impl MultiClusterSpec {
         };
         let preempt_after = period("spec.preemption.after", &self.preemption.after);
         let fail_over_after = period("spec.onApiServerLoss.after", &self.on_api_server_loss.after);
+        let demotion_timeout = period("spec.demotion.timeout", &self.demotion.timeout);
+        let startup_timeout = period("spec.health.startupTimeout", &self.health.startup_timeout);
+        let failure_timeout = period("spec.health.failureTimeout", &self.health.failure_timeout);
+        for (field, period) in [
+            ("spec.demotion.timeout", &self.demotion.timeout),
+            ("spec.health.startupTimeout", &self.health.startup_timeout),
+            ("spec.health.failureTimeout", &self.health.failure_timeout),
+        ] {
+            if period.duration() == Ok(Duration::ZERO) {
+                report(field, "is no time at all: write more than 0".to_owned());
+            }
+        }
         if self.role == MemberRole::Witness && self.ready {
             report(
                 "spec.ready",
@@ -202,10 +265,54 @@ impl MultiClusterSpec {
                 fail_over_after: (self.on_api_server_loss.action == ApiServerLossAction::Failover)
                     .then_some(fail_over_after),
                 paused: self.paused,
+                payload_from,
+                service_account: service_account.map(str::to_owned),
+                demotion: self.demotion.policy,
+                demotion_timeout,
+                startup_timeout,
+                failure_timeout,
             }),
             _ => Err(problems),
         }
     }
+}
+
+/// The key that an entry of `payloadFrom` names, or what is wrong with it.
+fn read_source(source: &PayloadSource) -> Result<Source, String> {
+    let (kind, reference) = match (&source.config_map_key_ref, &source.secret_key_ref) {
+        (Some(reference), None) => (SourceKind::ConfigMap, reference),
+        (None, Some(reference)) => (SourceKind::Secret, reference),
+        _ => return Err("write either configMapKeyRef or secretKeyRef".to_owned()),
+    };
+    if !is_object_name(&reference.name) {
+        return Err(format!(
+            "{:?} is not the name of a {kind}: write up to {NAME_MAX_BYTES} lower-case letters, digits, dashes and dots",
+            reference.name
+        ));
+    }
+    let is_key_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if !(1..=NAME_MAX_BYTES).contains(&reference.key.len()) || !reference.key.bytes().all(is_key_byte) {
+        return Err(format!(
+            "{:?} is not a key of a {kind}: write up to {NAME_MAX_BYTES} letters, digits, dashes, dots and underscores",
+            reference.key
+        ));
+    }
+    Ok(Source {
+        kind,
+        name: reference.name.clone(),
+        key: reference.key.clone(),
+    })
+}
+
+/// Whether Kubernetes takes this as the name of an object (RFC 1123 subdomain, as far as it matters here).
+fn is_object_name(name: &str) -> bool {
+    let is_end = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=NAME_MAX_BYTES).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| is_end(byte) || byte == b'-' || byte == b'.')
+        && name.bytes().next().is_some_and(is_end)
+        && name.bytes().last().is_some_and(is_end)
 }
 
 fn callsign_problem(callsign: &str) -> Option<String> {

@@ -10,16 +10,25 @@ use tokio_util::sync::CancellationToken;
 use super::report;
 use super::shared::Shared;
 use super::store::Store;
+use crate::api::DemotionPolicy;
+use crate::clock::boottime;
 use crate::election::{self, Order};
 use crate::observe::metrics::MemberMetrics;
-use crate::payload::{self, Catalog, Inventory, NumberedOrder, ObjectState, Owner, Payload, Phase, Runner};
+use crate::payload::{
+    self, Access, AccessError, Catalog, FaultMonitor, Inventory, NumberedOrder, ObjectState, Owner, Patience,
+    Payload, Phase, Runner,
+};
 
 /// A payload and the runner that carries it out.
 pub(super) struct Application {
     owner: Owner,
     payload: Option<Arc<Payload>>,
-    text: Option<String>,
+    /// What it was decoded from: the text, and the texts that follow it with where they stand.
+    texts: Option<(String, Vec<(String, String)>)>,
     error: Option<String>,
+    /// What becomes of it when this member leads no longer.
+    policy: DemotionPolicy,
+    account: watch::Sender<Access>,
     orders: watch::Sender<NumberedOrder>,
     /// How many orders the runner was given: more than the election gave, since each edit of the payload is one.
     orders_given: u64,
@@ -27,6 +36,7 @@ pub(super) struct Application {
     status: watch::Receiver<payload::Status>,
     runner: CancellationToken,
     repairs: u64,
+    monitor: FaultMonitor,
     /// Whether there were objects since the payload was last gone.
     ran: bool,
     ordered_at: Option<Instant>,
@@ -52,11 +62,13 @@ impl Application {
             number: 0,
             order: payload::Order::Hold,
         });
+        let (account, account_receiver) = watch::channel(shared.access.clone());
         let (claim, claim_receiver) = watch::channel(None);
         let (status_sender, status) = watch::channel(payload::Status::default());
         let runner = CancellationToken::new();
         let running = Runner {
             access: shared.access.clone(),
+            account: account_receiver,
             catalog: Arc::clone(&shared.catalog),
             owner: owner.clone(),
             inventory,
@@ -69,14 +81,17 @@ impl Application {
         Application {
             owner,
             payload: None,
-            text: None,
+            texts: None,
             error: None,
+            policy: DemotionPolicy::default(),
+            account,
             orders,
             orders_given: 0,
             claim,
             status,
             runner,
             repairs: 0,
+            monitor: FaultMonitor::default(),
             ran: false,
             ordered_at: None,
         }
@@ -84,12 +99,16 @@ impl Application {
 
     /// Goes by this text, once it is ordered to again; tells whether it is another one. What runs stays as it is while
     /// a text cannot be used.
-    pub(super) fn take_text(&mut self, text: &str, shared: &Shared) -> bool {
-        if self.text.as_deref() == Some(text) {
+    pub(super) fn take_texts(&mut self, text: &str, others: Vec<(String, String)>, shared: &Shared) -> bool {
+        if let Some((known, known_others)) = &self.texts
+            && known == text
+            && *known_others == others
+        {
             return false;
         }
-        self.text = Some(text.to_owned());
-        match Payload::decode(text) {
+        let decoded = Payload::decode_all(text, &others);
+        self.texts = Some((text.to_owned(), others));
+        match decoded {
             Ok(payload) => {
                 let payload = Arc::new(payload);
                 self.payload = Some(Arc::clone(&payload));
@@ -105,6 +124,42 @@ impl Application {
             Err(error) => self.error = Some(error.to_string()),
         }
         true
+    }
+
+    /// Goes by this policy once it is ordered to stop; tells whether it is another one.
+    pub(super) fn take_policy(&mut self, policy: DemotionPolicy) -> bool {
+        std::mem::replace(&mut self.policy, policy) != policy
+    }
+
+    /// Acts as this ServiceAccount, or as the controller without one, once it is ordered to again; tells whether it is
+    /// another one.
+    ///
+    /// # Errors
+    /// It cannot act so, and then acts as nobody.
+    pub(super) fn take_account(&mut self, name: Option<&str>, shared: &Shared) -> Result<bool, AccessError> {
+        let user = name.map(|name| format!("system:serviceaccount:{}:{name}", self.owner.namespace));
+        if self.account.borrow().user() == user.as_deref() {
+            return Ok(false);
+        }
+        let access = match user {
+            None => shared.access.clone(),
+            Some(user) => shared.access_as(user).inspect_err(|_| {
+                (self.payload, self.texts) = (None, None);
+            })?,
+        };
+        self.account.send_replace(access);
+        Ok(true)
+    }
+
+    /// What would be run here, and as whom, while nothing of it is.
+    pub(super) fn in_waiting(&self) -> Option<(Arc<Payload>, Access)> {
+        let payload = self.payload.as_ref().filter(|_| self.is_gone())?;
+        Some((Arc::clone(payload), self.account.borrow().clone()))
+    }
+
+    /// Whether there is a payload that can be run.
+    pub(super) fn has_payload(&self) -> bool {
+        self.payload.is_some()
     }
 
     /// Why the text cannot be used.
@@ -124,6 +179,7 @@ impl Application {
                 }
             }
             (Order::Stop, payload, _) => payload::Order::Stop {
+                policy: self.policy,
                 payload: payload.clone(),
             },
             // A payload that cannot be decoded leaves what there is in place.
@@ -175,6 +231,7 @@ impl Application {
         if status.order != self.orders_given {
             return Answer::Nothing;
         }
+        self.monitor.observe(boottime(), status.health);
         match &status.phase {
             Phase::Stopped => {
                 self.ran = false;
@@ -191,6 +248,13 @@ impl Application {
                 None => Answer::Nothing,
             },
         }
+    }
+
+    /// Whether what is run here has been unwell for longer than it may be.
+    pub(super) fn has_failed(&self, patience: Patience) -> bool {
+        self.monitor
+            .fails_at(patience)
+            .is_some_and(|time| time <= boottime())
     }
 
     /// What the runner said last.

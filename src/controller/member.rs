@@ -15,11 +15,13 @@ use super::announcer::Announcer;
 use super::application::{Answer, Application};
 use super::chronicle::Chronicle;
 use super::ear::Ear;
+use super::eligibility::{Eligibility, Verdict};
 use super::group_settings::{milliseconds, settings};
 use super::lifecycle::{self, Ask};
 use super::own_address::OwnAddress;
 use super::petition::Petition;
 use super::shared::{Objects, Shared};
+use super::sources::Sources;
 use super::store::{self, Store, Target, Written};
 use super::unreachable::Unreachable;
 use super::{FOUND_WITHOUT_ANNOTATION, finalizer};
@@ -30,14 +32,12 @@ use crate::election::{
     Tick,
 };
 use crate::observe::metrics::MemberMetrics;
-use crate::payload::{self, Inventory, Owner};
+use crate::payload::{self, Inventory, Owner, Patience};
 
 /// Written memories that wait to be heard of: one is under way at a time.
 const WRITTEN_MAX: usize = 4;
 /// How often the status is looked at when nothing happens, so that silent members are shown as silent.
 const REVIEW_PAUSE: Duration = Duration::from_secs(1);
-/// For how long a payload may be stopping before a planned move is given up: Kubernetes' default termination grace period.
-const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// After a finalizer could not be taken off.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// How long the payload of an object that is gone already may take to stop before it is left to its inventory's loss.
@@ -75,6 +75,10 @@ pub(super) struct Shell {
     memory_trouble: Option<String>,
     unreachable: Unreachable,
     application: Application,
+    sources: Sources,
+    /// Why a part of the payload is not known, in one word and in many.
+    source_trouble: Option<(&'static str, String)>,
+    eligibility: Eligibility,
     /// The election's newest order, and its number.
     order: (u64, Order),
     chronicle: Chronicle,
@@ -136,7 +140,9 @@ impl Shell {
         );
         shared.tasks.spawn(shared.vital(writer.run()));
         let metrics = shared.metrics.member(&namespace, &name);
+        let sources = Sources::new(shared.watching.clone(), namespace.clone());
         let owner = Owner { namespace, name };
+        let eligibility = Eligibility::start(Arc::clone(&shared.catalog), owner.clone());
         let mut inventory = store::inventory_of(&status);
         if memory_trouble.is_some() {
             // Whoever changed the memory may have changed the list as well: only our mark tells what is ours.
@@ -160,6 +166,9 @@ impl Shell {
             memory_trouble,
             unreachable: Unreachable::default(),
             application,
+            sources,
+            source_trouble: None,
+            eligibility,
             order: (0, Order::Hold),
             chronicle: Chronicle::recall(&status),
             elected_at: None,
@@ -234,6 +243,11 @@ impl Shell {
                     }
                 },
                 () = self.application.changed() => self.take_answer(),
+                () = self.sources.changed() => self.take_payload(),
+                () = self.eligibility.changed() => {
+                    self.dirty = true;
+                    self.judge_fitness();
+                }
                 () = self.own_address.changed() => self.dirty = true,
                 trouble = self.finalizer.failed() => {
                     let note = format!("a deletion would not wait for this member to leave its group: {trouble}");
@@ -393,10 +407,24 @@ impl Shell {
                 .lost_for(&self.shared.client, &self.shared.exit);
             lost_for.is_some_and(|lost_for| lost_for >= patience)
         });
-        let fitness = if is_cut_off { Fitness::CutOff } else { Fitness::Fit };
+        let fitness = if is_cut_off {
+            Fitness::CutOff
+        } else if self.is_unfit() {
+            Fitness::Unfit
+        } else {
+            Fitness::Fit
+        };
         if self.member.is_some() && fitness != self.fitness {
             self.fitness = fitness;
             self.step(election::Event::Fitness(fitness));
+        }
+    }
+
+    /// Whether the payload that it runs has failed, or one that it does not run would not be taken here.
+    fn is_unfit(&self) -> bool {
+        match self.order.1 {
+            Order::Run { .. } => self.has_failed(),
+            Order::Stop | Order::Hold => matches!(self.verdict(), Verdict::Refused(_)),
         }
     }
 
@@ -468,23 +496,76 @@ impl Shell {
             found_without: without,
             settings,
             paused: spec.paused,
-            stop_timeout_ms: milliseconds(STOP_TIMEOUT),
+            stop_timeout_ms: milliseconds(spec.demotion_timeout),
         })
     }
 
+    /// Goes by what the payload is now, as whom it is applied, and what becomes of it.
     fn take_payload(&mut self) {
-        if !self
-            .application
-            .take_text(&self.object.spec.payload, &self.shared)
+        self.dirty = true;
+        let object = Arc::clone(&self.object);
+        let spec = &object.spec;
+        let (sources, account) = match self.spec.clone() {
+            Some(valid) => (valid.payload_from, valid.service_account),
+            // What a former process applied is taken down as it was applied, also where the spec is invalid.
+            None => (
+                Vec::new(),
+                spec.service_account_name.clone().filter(|name| !name.is_empty()),
+            ),
+        };
+        self.sources.keep(&sources);
+        let is_same_policy =
+            !self.application.take_policy(spec.demotion.policy) || self.order.1 != Order::Stop;
+        let is_same_account = match self.application.take_account(account.as_deref(), &self.shared) {
+            Ok(is_other) => !is_other,
+            Err(error) => {
+                self.tell(true, "Applying", "CannotImpersonate", error.to_string());
+                false
+            }
+        };
+        let texts = match self.spec.is_some() || spec.payload_from.is_empty() {
+            true => self.sources.texts(),
+            false => Err((
+                "InvalidSpec",
+                "the spec cannot be carried out; see InvalidSpec".to_owned(),
+            )),
+        };
+        let mut is_same_text = true;
+        let before = self.source_trouble.take();
+        match texts {
+            Ok(others) => {
+                is_same_text = !self.application.take_texts(&spec.payload, others, &self.shared);
+            }
+            Err(trouble) => self.source_trouble = Some(trouble),
+        }
+        if let Some((reason, note)) = self
+            .source_trouble
+            .clone()
+            .filter(|trouble| before.as_ref() != Some(trouble))
+            && reason.starts_with("PayloadSource")
+            && reason != "PayloadSourcePending"
         {
+            self.tell(true, "Applying", reason, note);
+        }
+        if is_same_text && is_same_policy && is_same_account {
             return;
         }
-        if let Some(error) = self.application.error() {
+        if let Some(error) = self.application.error().filter(|_| !is_same_text) {
             self.tell(true, "Applying", "PayloadInvalid", error.to_owned());
         }
         if self.order.1 != Order::Hold {
             self.send_order();
         }
+    }
+
+    /// Whether the payload has been unwell here for longer than it may be.
+    fn has_failed(&self) -> bool {
+        self.spec.as_ref().is_some_and(|spec| {
+            self.application.has_failed(Patience {
+                startup: spec.startup_timeout,
+                failure: spec.failure_timeout,
+            })
+        })
     }
 
     /// Listens where the spec says, for the callsign that it says.

@@ -2,7 +2,7 @@
 //!
 //! `supervisor` watches the objects and starts a task for each of them; `service` is that task, which runs one `member`
 //! after the other: the asynchronous shell around [`crate::election::Member`]. It goes by `lifecycle`, hears by `ear`, has
-//! the payload run by `application`, and writes the status by `store`. `report`, `words` and `chronicle` say what it
+//! the payload run by `application`, reads parts of it by `sources` and tries it by `eligibility`, and writes the status by `store`. `report`, `words` and `chronicle` say what it
 //! tells users, `announcer` tells it.
 
 mod announcer;
@@ -10,6 +10,7 @@ mod api_server;
 mod application;
 mod chronicle;
 mod ear;
+mod eligibility;
 mod finalizer;
 mod group_settings;
 mod lifecycle;
@@ -20,6 +21,7 @@ mod reading;
 mod report;
 mod service;
 mod shared;
+mod sources;
 mod store;
 mod supervisor;
 mod turns;

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::eligibility::Verdict;
 use crate::api::{
-    ConditionType, LeaderStatus, MemberState, MemberStatus, Move, MultiClusterStatus, ObjectState,
-    PayloadObject, PayloadStatus, QuorumMode, QuorumStatus, RequestStatus, Role, set_condition,
+    ConditionType, LeaderStatus, MemberState, MemberStatus, Move, MultiClusterStatus, ObjectHealth,
+    ObjectState, PayloadObject, PayloadStatus, QuorumMode, QuorumStatus, RequestStatus, Role, set_condition,
     whole_seconds,
 };
 use crate::election::{Fault, Part, Peer, Problem, Refusal, Tick, View};
-use crate::payload::{self, ObjectStatus, Phase};
+use crate::payload::{self, Health, ObjectStatus, Phase};
 
 /// Objects named in a condition's message at most: what a person reads; the rest stands in the object list.
 const NAMED_MAX: usize = 3;
@@ -35,8 +36,14 @@ pub(super) struct Knowledge<'a> {
     pub payload: &'a payload::Status,
     /// Whether that is about the newest order, and not about the payload as it was before an edit.
     pub payload_is_current: bool,
-    /// Why the payload's text cannot be used.
-    pub payload_error: Option<String>,
+    /// Why what is to run is not what the spec says, in one word and in many.
+    pub payload_error: Option<(&'static str, String)>,
+    /// Whether this cluster would take the payload.
+    pub verdict: Verdict,
+    /// Whether the payload has been unwell for longer than it may be.
+    pub has_failed: bool,
+    /// Whether the payload runs on where it is not led any more.
+    pub keeps_payload: bool,
     /// Whether the payload is to run here now.
     pub running: bool,
     pub history: &'a [Move],
@@ -99,8 +106,10 @@ pub(super) fn status(known: &Knowledge<'_>) -> MultiClusterStatus {
     set(ConditionType::Ready, ready_condition(known, ready));
     set(ConditionType::Leading, leading_condition(known, leader));
     set(ConditionType::PayloadApplied, payload_condition(known));
+    set(ConditionType::PayloadHealthy, health_condition(known));
+    set(ConditionType::Eligible, eligible_condition(known));
     set(ConditionType::QuorumReached, quorum_condition(known));
-    set(ConditionType::SplitBrainPossible, split_condition(view));
+    set(ConditionType::SplitBrainPossible, split_condition(known));
     set(ConditionType::Degraded, degraded_condition(known));
     set(ConditionType::InvalidSpec, invalid_condition(known.spec_problems));
     status
@@ -165,11 +174,29 @@ fn payload_status(status: &payload::Status) -> PayloadStatus {
         uid: String::new(),
         owned: false,
         state: object_state(object.state),
-        message: object.message.clone(),
+        message: told(object).to_owned(),
+        health: object.health.as_ref().map(|finding| health(finding.health)),
     };
     PayloadStatus {
-        term: None,
+        healthy: status.health.map(|health| health == Health::Healthy),
+        term: status.term.and_then(|term| i64::try_from(term).ok()),
         objects: status.objects.iter().map(object).collect(),
+    }
+}
+
+fn health(health: Health) -> ObjectHealth {
+    match health {
+        Health::Healthy => ObjectHealth::Healthy,
+        Health::Progressing => ObjectHealth::Progressing,
+        Health::Unhealthy => ObjectHealth::Unhealthy,
+    }
+}
+
+/// What is to be said of an object: what is wrong with having it, or else with how it does.
+fn told(object: &ObjectStatus) -> &str {
+    match (&object.health, object.message.as_str()) {
+        (Some(finding), "") => &finding.message,
+        (_, message) => message,
     }
 }
 
@@ -182,12 +209,14 @@ fn object_state(state: payload::ObjectState) -> ObjectState {
         payload::ObjectState::Terminating => ObjectState::Terminating,
         payload::ObjectState::Contested => ObjectState::Contested,
         payload::ObjectState::UnknownKind => ObjectState::UnknownKind,
+        payload::ObjectState::Superseded => ObjectState::Superseded,
         payload::ObjectState::Foreign => ObjectState::Foreign,
         payload::ObjectState::Rejected => ObjectState::Rejected,
         payload::ObjectState::Forbidden => ObjectState::Forbidden,
         payload::ObjectState::Unavailable => ObjectState::Unavailable,
         payload::ObjectState::Pruning => ObjectState::Pruning,
         payload::ObjectState::Deleting => ObjectState::Deleting,
+        payload::ObjectState::ScalingDown => ObjectState::ScalingDown,
         payload::ObjectState::Stuck => ObjectState::Stuck,
         payload::ObjectState::Kept => ObjectState::Kept,
         payload::ObjectState::Released => ObjectState::Released,
@@ -318,8 +347,8 @@ fn leading_condition(known: &Knowledge<'_>, leader: Option<&Peer>) -> Said {
 }
 
 fn payload_condition(known: &Knowledge<'_>) -> Said {
-    if let Some(error) = &known.payload_error {
-        return (Some(false), "PayloadInvalid", error.clone());
+    if let Some((reason, message)) = &known.payload_error {
+        return (Some(false), *reason, message.clone());
     }
     let phase = match known.running && !known.payload_is_current {
         true => &Phase::Applying,
@@ -379,7 +408,9 @@ pub(super) fn obstacle(phase: &Phase, objects: &[ObjectStatus]) -> Option<(&'sta
         Phase::Incomplete => Some(("ObjectsFailed", failures(objects))),
         Phase::Superseded { object, term } => Some((
             "Superseded",
-            format!("{object} bears the higher term {term}: another member leads, and nothing is written"),
+            format!(
+                "{object} bears the higher term {term} of this group, so nothing is written; see status.payload.objects"
+            ),
         )),
         Phase::InventoryUnsaved { reason } => Some(("InventoryUnsaved", reason.clone())),
         Phase::TooLarge { objects } => Some((
@@ -398,11 +429,11 @@ pub(super) fn obstacle(phase: &Phase, objects: &[ObjectStatus]) -> Option<(&'sta
 
 /// The objects that are not as they should be, and why.
 fn failures(objects: &[ObjectStatus]) -> String {
-    use payload::ObjectState::{Applied, Deleting, Kept, Pending, Pruning, Released, Used};
+    use payload::ObjectState::{Applied, Deleting, Kept, Pending, Pruning, Released, ScalingDown, Used};
     let failed = objects.iter().filter(|object| {
         !matches!(
             object.state,
-            Applied | Used | Kept | Released | Pruning | Deleting | Pending
+            Applied | Used | Kept | Released | Pruning | Deleting | ScalingDown | Pending
         )
     });
     named(
@@ -442,6 +473,83 @@ fn named(texts: &[String]) -> String {
     }
 }
 
+fn health_condition(known: &Knowledge<'_>) -> Said {
+    let health = known
+        .payload
+        .health
+        .filter(|_| known.running && known.payload_is_current);
+    let Some(health) = health else {
+        return (None, "NotRunning", "the payload does not run here now".to_owned());
+    };
+    let mut unwell: Vec<&ObjectStatus> = known
+        .payload
+        .objects
+        .iter()
+        .filter(|object| is_unwell(object))
+        .collect();
+    // The worst first: they are named.
+    unwell.sort_by_key(|object| std::cmp::Reverse(object.health.as_ref().map(|finding| finding.health)));
+    let unwell: Vec<String> = unwell.iter().map(|object| said_of(object)).collect();
+    match health {
+        Health::Healthy => (
+            Some(true),
+            "Healthy",
+            "every object does what it is there for".to_owned(),
+        ),
+        _ if known.has_failed => {
+            let message = format!(
+                "the payload has been unwell for longer than spec.health allows: {}",
+                named(&unwell)
+            );
+            (Some(false), "Failed", message)
+        }
+        Health::Progressing => (Some(false), "Progressing", named(&unwell)),
+        Health::Unhealthy => (Some(false), "Unhealthy", named(&unwell)),
+    }
+}
+
+/// Whether an object keeps the payload from being healthy.
+fn is_unwell(object: &ObjectStatus) -> bool {
+    use payload::ObjectState::{Applied, Contested, Superseded, Used};
+    match object.state {
+        Used => false,
+        Applied | Contested | Superseded => {
+            !matches!(&object.health, Some(finding) if finding.health == Health::Healthy)
+        }
+        _ => object.document.is_some(),
+    }
+}
+
+fn said_of(object: &ObjectStatus) -> String {
+    match told(object) {
+        "" => format!("{} is not in place yet", object.key),
+        told => format!("{}: {told}", object.key),
+    }
+}
+
+fn eligible_condition(known: &Knowledge<'_>) -> Said {
+    if known.running {
+        return (Some(true), "Leading", "this cluster runs the payload".to_owned());
+    }
+    match &known.verdict {
+        Verdict::Untried => (
+            None,
+            "NotTried",
+            "no dry run of the payload has been made yet".to_owned(),
+        ),
+        Verdict::Permitted => (
+            Some(true),
+            "Permitted",
+            "a dry run says that this cluster's API server would take the payload".to_owned(),
+        ),
+        Verdict::Refused(why) => (
+            Some(false),
+            "NotPermitted",
+            format!("this cluster could not run the payload: {why}"),
+        ),
+    }
+}
+
 fn quorum_condition(known: &Knowledge<'_>) -> Said {
     let Some(view) = known.view.as_ref().filter(|view| !view.voters.is_empty()) else {
         return (None, "NoGroup", "this member is in no group yet".to_owned());
@@ -461,11 +569,16 @@ fn quorum_condition(known: &Knowledge<'_>) -> Said {
     )
 }
 
-fn split_condition(view: Option<&View>) -> Said {
-    if view.is_some_and(|view| view.unguarded) {
+fn split_condition(known: &Knowledge<'_>) -> Said {
+    if known.view.as_ref().is_some_and(|view| view.unguarded) {
         let message = "with two members a partition makes two leaders, and two copies of the payload, until they meet \
                        again: add a third member, or set quorum: Majority";
         return (Some(true), "TwoMembersWithoutQuorum", message.to_owned());
+    }
+    if known.keeps_payload {
+        let message = "demotion.policy is Keep: where this member led, the payload runs on beside the next leader's copy after \
+                       every move";
+        return (Some(true), "DemotionKeepsPayload", message.to_owned());
     }
     (
         Some(false),
@@ -499,9 +612,19 @@ fn degraded_condition(known: &Knowledge<'_>) -> Said {
         None => {}
     }
     if let (Some(false), reason, message) = payload_condition(known)
-        && !matches!(reason, "Applying" | "Stopping" | "Unclaimed")
+        && !matches!(
+            reason,
+            "Applying" | "Stopping" | "Unclaimed" | "PayloadSourcePending"
+        )
     {
         troubles.push((reason, message));
+    }
+    if let (Some(false), reason, message) = eligible_condition(known) {
+        troubles.push((reason, message));
+    }
+    if known.running && known.has_failed {
+        let (_, _, message) = health_condition(known);
+        troubles.push(("PayloadFailed", message));
     }
     match troubles.first() {
         Some((reason, _)) => {

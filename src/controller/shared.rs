@@ -14,7 +14,7 @@ use super::api_server::ApiServer;
 use crate::api::MultiCluster;
 use crate::observe::events::Events;
 use crate::observe::metrics::Metrics;
-use crate::payload::{Access, Catalog};
+use crate::payload::{Access, AccessError, Catalog};
 use crate::peer::Transport;
 
 /// One object as the watch tells it; `None` when it is gone.
@@ -26,6 +26,8 @@ pub(super) struct Shared {
     /// For reads and small writes: sends each request once.
     pub client: Client,
     pub api_server: ApiServer,
+    /// For watches that last.
+    pub watching: Client,
     pub access: Access,
     pub catalog: Arc<Catalog>,
     pub transport: Transport,
@@ -40,6 +42,15 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Access to the cluster as another user, whom the controller must be allowed to impersonate.
+    pub(super) fn access_as(&self, user: String) -> Result<Access, AccessError> {
+        let mut config = self.options.config.clone();
+        config.auth_info.impersonate = Some(user);
+        config.auth_info.impersonate_groups = None;
+        let metrics = self.metrics.clone();
+        Access::new(&config, move |verb, code| metrics.count_api_error(verb, code))
+    }
+
     /// Makes the process end should this task of a member panic: the member would hold a lead that nobody serves.
     pub(super) fn vital(
         &self,

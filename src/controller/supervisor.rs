@@ -94,6 +94,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let shared = Arc::new(Shared {
         client,
         api_server: ApiServer::default(),
+        watching: watching.clone(),
         catalog: Arc::new(Catalog::new(access.clone())),
         access,
         transport: Transport::start(peer::Config::default())?,

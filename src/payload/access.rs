@@ -59,6 +59,8 @@ pub struct Access {
     client: kube::Client,
     transport: Transport,
     count_error: CountError,
+    /// Whom it impersonates.
+    user: Option<Arc<str>>,
 }
 
 /// Why a cluster cannot be accessed.
@@ -72,7 +74,7 @@ pub enum AccessError {
 }
 
 impl Access {
-    /// Prepares access with this configuration. Nothing is sent yet. `count_error` hears of each request that failed, by
+    /// Prepares access with this configuration, as the user that it impersonates, if any. Nothing is sent yet. `count_error` hears of each request that failed, by
     /// its verb (`get`, `list`, `watch`, `create`, `patch`, `delete`) and the HTTP status of the answer, if there was one; not
     /// of answers that are part of the work: "not found" and "conflict".
     ///
@@ -109,7 +111,14 @@ impl Access {
             client: kube::Client::try_from(watching).map_err(configure)?,
             transport: BoxCloneSyncService::new(service.map_err(BoxError::from)),
             count_error: Arc::new(count_error),
+            user: config.auth_info.impersonate.as_deref().map(Arc::from),
         })
+    }
+
+    /// Whom it impersonates; none where it is the controller itself.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     /// kube's client, for watches.

@@ -64,12 +64,30 @@ impl Payload {
     /// The first document that cannot be used, and what to do about it. The messages quote names and kinds but no
     /// other values, which may be secret.
     pub fn decode(text: &str) -> Result<Self, DecodeError> {
-        if text.len() > TEXT_BYTES_MAX {
-            return Err(DecodeError::TooLong { bytes: text.len() });
+        Self::decode_all(text, &[])
+    }
+
+    /// Reads all documents of a text and of other texts that follow it, each with where it stands. Documents are counted
+    /// through all of them, but an error in another text counts from its beginning.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_all(text: &str, others: &[(String, String)]) -> Result<Self, DecodeError> {
+        let bytes = text.len() + others.iter().map(|(_, text)| text.len()).sum::<usize>();
+        if bytes > TEXT_BYTES_MAX {
+            return Err(DecodeError::TooLong { bytes });
         }
-        let mut documents = Vec::new();
-        for (number, body) in read_yaml(text)? {
-            decode_document(number, body, &mut documents)?;
+        let mut documents = decode_text(text)?;
+        for (place, text) in others {
+            let before = documents.last().map_or(0, |document| document.number);
+            let more = decode_text(text).map_err(|error| DecodeError::Elsewhere {
+                place: place.clone(),
+                error: Box::new(error),
+            })?;
+            documents.extend(more.into_iter().map(|document| Document {
+                number: before + document.number,
+                ..document
+            }));
         }
         if documents.len() > OBJECTS_MAX / 2 {
             return Err(DecodeError::TooMany {
@@ -106,6 +124,14 @@ impl Document {
     pub(crate) fn digest(&self) -> &str {
         &self.digest
     }
+}
+
+fn decode_text(text: &str) -> Result<Vec<Document>, DecodeError> {
+    let mut documents = Vec::new();
+    for (number, body) in read_yaml(text)? {
+        decode_document(number, body, &mut documents)?;
+    }
+    Ok(documents)
 }
 
 fn read_yaml(text: &str) -> Result<Vec<(usize, Value)>, DecodeError> {
@@ -326,6 +352,14 @@ fn digest_of(body: &Map<String, Value>) -> String {
 /// Why a payload cannot be used. Nothing of it is applied, and what is applied already stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
+    /// A text that `payloadFrom` names cannot be used.
+    #[error("{place}: {error}")]
+    Elsewhere {
+        /// Where it stands.
+        place: String,
+        /// What is wrong with it.
+        error: Box<DecodeError>,
+    },
     /// The text is too long.
     #[error(
         "the payload has {bytes} bytes, and at most {TEXT_BYTES_MAX} are possible: split it over several MultiClusters"

@@ -24,7 +24,7 @@ pub(super) use step::{Action, Failure, Outcome, Owners, Step, Sweep, Swept, Watc
 use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::{Map, Value};
 
-use item::{Fault, Item, Live, OnDemotion, Seen};
+use item::{Fault, Item, Live, Seen};
 
 use super::{
     catalog::Kinds,
@@ -36,6 +36,7 @@ use super::{
     order::{NumberedOrder, Order},
     status::ObjectState,
 };
+use crate::api::DemotionPolicy;
 
 /// The state of a runner.
 #[derive(Debug)]
@@ -67,7 +68,6 @@ pub(super) struct Ledger {
     refreshed: bool,
     /// The groups of which the API server was found to have told all kinds, if there are any.
     told_groups: BTreeSet<String>,
-    superseded: Option<(ObjectKey, u64)>,
     /// Whether a write waits for a claim.
     unclaimed: bool,
     /// Whether a stop has looked for the payload's objects that no inventory lists.
@@ -88,6 +88,7 @@ enum Mode {
 
 #[derive(Debug, Default)]
 struct Stopping {
+    policy: DemotionPolicy,
     sweep: Sweep,
     state: SweepState,
     attempts: u32,
@@ -143,7 +144,6 @@ impl Ledger {
             refused_watches: BTreeMap::new(),
             refreshed: false,
             told_groups: BTreeSet::new(),
-            superseded: None,
             unclaimed: false,
             searched: false,
             repairs: 0,
@@ -175,7 +175,7 @@ impl Ledger {
     /// A new order. What is under way is finished first.
     pub(super) fn order(&mut self, now: Duration, numbered: NumberedOrder) {
         self.number = numbered.number;
-        (self.superseded, self.unclaimed, self.refreshed) = (None, false, false);
+        (self.unclaimed, self.refreshed) = (false, false);
         self.told_groups.clear();
         self.refused_watches.clear();
         self.refresh_due = now;
@@ -198,15 +198,18 @@ impl Ledger {
                 self.mode = Mode::Running { term, group, payload };
                 self.lay_out(now);
             }
-            Order::Stop { payload } => {
-                let mut stopping = Stopping::default();
+            Order::Stop { policy, payload } => {
+                let mut stopping = Stopping {
+                    policy,
+                    ..Stopping::default()
+                };
                 if !self.searched {
                     self.searched = payload.is_some();
                     stopping.search = payload;
                 }
                 self.mode = Mode::Stopping(stopping);
                 for item in self.items.values_mut() {
-                    (item.document, item.kept) = (None, false);
+                    (item.document, item.kept, item.scaled) = (None, false, false);
                 }
                 self.drop_finished();
                 for key in self.sequence.clone().iter() {
@@ -266,6 +269,28 @@ impl Ledger {
         matches!(self.mode, Mode::Running { .. })
     }
 
+    /// The object that bears a higher term of this group than the order, and that term, if there is one. It was written for
+    /// a leader that was elected later, so nothing is written until it bears it no more, or until an order has that term.
+    fn superseded(&self) -> Option<(&ObjectKey, u64)> {
+        self.items.iter().find_map(|(key, item)| {
+            let stamp = &item.live()?.stamp;
+            self.is_higher(stamp).then_some((key, stamp.term))
+        })
+    }
+
+    /// Whether this stamp is of a higher term of the same group than the order's. Terms of other groups say nothing.
+    fn is_higher(&self, stamp: &Stamp) -> bool {
+        matches!(&self.mode, Mode::Running { term, group, .. } if stamp.group == *group && stamp.term > *term)
+    }
+
+    /// By which policy objects go; none while only what the payload drops does.
+    fn policy(&self) -> Option<DemotionPolicy> {
+        match &self.mode {
+            Mode::Stopping(stopping) => Some(stopping.policy),
+            Mode::Held | Mode::Running { .. } => None,
+        }
+    }
+
     /// Whether a write waits for a claim, so that a change of the claim matters.
     pub(super) fn waits_for_claim(&self) -> bool {
         self.unclaimed
@@ -306,7 +331,7 @@ impl Ledger {
                 continue;
             }
             item.document = Some(index);
-            (item.place, item.kept) = (index, false);
+            (item.place, item.kept, item.scaled) = (index, false, false);
             if std::mem::take(&mut item.suspected) {
                 // A stop looked for it; now it is to be there, and is listed like the others.
                 (item.owned, item.fault, item.due) = (false, None, now);
@@ -460,7 +485,7 @@ impl Ledger {
 const SAVE_DELAY: Duration = Duration::from_millis(500);
 
 /// Whether a kind is namespaced, by the CustomResourceDefinition that the payload itself brings.
-fn scope_in_payload(key: &ObjectKey, payload: &Payload) -> Option<bool> {
+pub(super) fn scope_in_payload(key: &ObjectKey, payload: &Payload) -> Option<bool> {
     payload.documents().iter().find_map(|document| {
         let spec = document
             .key

@@ -24,7 +24,7 @@ pub const GROUP_ANNOTATION: &str = "flagship.dev/group";
 pub const TERM_ANNOTATION: &str = "flagship.dev/term";
 /// A digest of the document that it was written from: tells, after a restart, whether the payload has changed since.
 pub const DOCUMENT_ANNOTATION: &str = "flagship.dev/document";
-/// What becomes of the object when its cluster stops leading: `Delete` or `Keep`.
+/// What becomes of the object when its cluster stops leading: `Delete`, `ScaleToZero` or `Keep`.
 pub const ON_DEMOTION_ANNOTATION: &str = "flagship.dev/on-demotion";
 
 /// The MultiCluster whose payload an object belongs to.

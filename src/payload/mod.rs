@@ -6,6 +6,8 @@ mod catalog;
 mod claim;
 mod completeness;
 mod decode;
+mod fate;
+mod health;
 mod inventory;
 mod ledger;
 mod managers;
@@ -14,6 +16,7 @@ mod object;
 mod order;
 mod project;
 mod rank;
+mod rehearsal;
 mod remains;
 mod runner;
 mod status;
@@ -24,6 +27,7 @@ pub use access::{Access, AccessError};
 pub(crate) use catalog::Kinds;
 pub use catalog::{Catalog, CatalogError};
 pub use decode::{DecodeError, Document, Payload, TEXT_BYTES_MAX};
+pub use health::{FaultMonitor, Finding, Health, Patience};
 pub use inventory::{Entry, Inventory, InventoryStore, OBJECTS_MAX, StoreError};
 pub use mark::{
     DOCUMENT_ANNOTATION, GROUP_ANNOTATION, MULTICLUSTER_ANNOTATION, ON_DEMOTION_ANNOTATION, Owner,
@@ -31,5 +35,6 @@ pub use mark::{
 };
 pub use object::ObjectKey;
 pub use order::{Claim, NumberedOrder, Order};
+pub use rehearsal::{Rehearsal, rehearse};
 pub use runner::{Runner, foresee};
 pub use status::{ObjectState, ObjectStatus, Phase, Status};

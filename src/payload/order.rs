@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::decode::Payload;
+use crate::api::DemotionPolicy;
 
 /// The right to create and update, as granted by the election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +38,10 @@ pub enum Order {
         /// The payload.
         payload: Arc<Payload>,
     },
-    /// Remove everything that is ours, and say so when it is gone. Needs no claim.
+    /// Take down everything that is ours as the policy has it, and say so when nothing of it runs any more. Needs no claim.
     Stop {
+        /// What becomes of objects whose own annotation does not say.
+        policy: DemotionPolicy,
         /// What this member would run, if that is known. On a runner's first stop these objects are looked for as
         /// well, so that an inventory that was lost with the status leaves no second copy behind.
         payload: Option<Arc<Payload>>,

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     access::{Call, REQUESTS_MAX, RequestError},
     catalog::{Catalog, Kinds},
+    fate::replicas,
     ledger::{Failure, Outcome, Owners, Sweep, Swept},
     mark::{self, Mark, Owner},
     object::ObjectKey,
@@ -19,6 +20,9 @@ const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=met
 
 /// So many objects are asked for at once.
 const PAGE: usize = 200;
+
+/// A field of ours in what is kept of a ReplicaSet.
+const NONE_LEFT: &str = "noneLeft";
 
 /// So many foreign objects are named; one is enough to know.
 const NAMED_MAX: usize = 5;
@@ -50,10 +54,23 @@ impl Writer {
         selector: Option<&str>,
         is_enough: impl Fn(&[Value]) -> bool,
     ) -> Result<Vec<Value>, RequestError> {
+        self.list_as(METADATA_LIST, path, selector, |item| item, is_enough)
+            .await
+    }
+
+    /// As [`Self::list_until`], in the given form and of each item what `kept` makes of it.
+    async fn list_as(
+        &self,
+        accept: &'static str,
+        path: &str,
+        selector: Option<&str>,
+        kept: impl Fn(Value) -> Value,
+        is_enough: impl Fn(&[Value]) -> bool,
+    ) -> Result<Vec<Value>, RequestError> {
         let (mut items, mut next) = (Vec::new(), String::new());
         loop {
             let mut call = Call::list(path.to_owned())
-                .with_accept(METADATA_LIST)
+                .with_accept(accept)
                 .with_query("limit", &PAGE.to_string());
             if let Some(selector) = selector {
                 call = call.with_query("labelSelector", selector);
@@ -68,7 +85,7 @@ impl Writer {
                 Err(error) if error.code() == Some(404) => return Ok(items),
                 Err(error) => return Err(error),
             };
-            items.extend(page.items.into_iter().flatten());
+            items.extend(page.items.into_iter().flatten().map(&kept));
             if page.metadata.next.is_empty() || is_enough(&items) {
                 return Ok(items);
             }
@@ -78,7 +95,7 @@ impl Writer {
 
     /// What a Namespace holds besides what Kubernetes itself puts there.
     pub(super) async fn list_contents(&self, catalog: &Catalog, namespace: &str) -> Outcome {
-        let kinds = match self.all_kinds(catalog).await {
+        let kinds = match self.as_controller().all_kinds(catalog).await {
             Ok(kinds) => kinds,
             Err(failure) => return failed(failure),
         };
@@ -170,12 +187,21 @@ impl Writer {
 
     /// Lists once more all kinds that the payload had, and the Pods of its workloads.
     pub(super) async fn sweep(&self, kinds: &Kinds, owner: &Owner, sweep: &Sweep) -> Swept {
-        match tokio::try_join!(self.marked(kinds, owner, sweep), self.dependents(sweep)) {
+        let own = self.as_controller();
+        match tokio::try_join!(self.marked(kinds, owner, sweep), own.dependents(sweep)) {
             Ok((objects, _)) if !objects.is_empty() => Swept::Objects(objects),
             Ok((_, dependents)) if !dependents.is_empty() => Swept::Dependents(dependents),
             Ok(_) => Swept::Clean,
             Err(error) => Swept::Failed(error.into()),
         }
+    }
+
+    /// The ReplicaSets of a namespace by their metadata, and whether each has no Pods left and is to have none.
+    async fn list_replica_sets(&self, namespace: &str) -> Result<Vec<Value>, RequestError> {
+        let path = collection_path("apps", "v1", "replicasets", Some(namespace));
+        let kept = |item: Value| json!({"metadata": item["metadata"], NONE_LEFT: replicas(&item).none_left});
+        self.list_as("application/json", &path, None, kept, |_| false)
+            .await
     }
 
     async fn marked(
@@ -220,7 +246,7 @@ impl Writer {
     async fn dependents(&self, sweep: &Sweep) -> Result<Vec<ObjectKey>, RequestError> {
         let mut left = Vec::new();
         for (namespace, owners) in &sweep.owners {
-            if owners.uids.is_empty() && owners.unlearned.is_empty() {
+            if owners.uids.is_empty() && owners.unlearned.is_empty() && owners.scaled.is_empty() {
                 continue;
             }
             let list = |group: &str, plural: &str| {
@@ -233,7 +259,10 @@ impl Writer {
                 pods => pods?,
             };
             let (replica_sets, jobs) = match owners.have_workloads {
-                true => tokio::try_join!(list("apps", "replicasets"), list("batch", "jobs"))?,
+                true if owners.scaled.is_empty() => {
+                    tokio::try_join!(list("apps", "replicasets"), list("batch", "jobs"))?
+                }
+                true => tokio::try_join!(self.list_replica_sets(namespace), list("batch", "jobs"))?,
                 false => (Vec::new(), Vec::new()),
             };
             let key = |(group, kind, item): (&str, &str, &Value)| ObjectKey {
@@ -268,6 +297,14 @@ fn still_there<'a>(
             owners.uids.contains(reference.uid) || owners.unlearned.iter().any(is_it)
         })
     };
+    // What was scaled to zero stays with its ReplicaSets, so that these do not stand for their Pods.
+    let scaled = |item: &Value| references(item).any(|reference| owners.scaled.contains(reference.uid));
+    let scaled_sets = replica_sets.iter().filter(|item| scaled(item));
+    let scaled_sets: BTreeSet<&str> = scaled_sets
+        .filter_map(|item| item["metadata"]["uid"].as_str())
+        .collect();
+    let left_by_scaled =
+        |pod: &Value| scaled(pod) || references(pod).any(|reference| scaled_sets.contains(reference.uid));
     let between = replica_sets
         .iter()
         .chain(jobs)
@@ -287,11 +324,11 @@ fn still_there<'a>(
     };
     let pods = pods
         .iter()
-        .filter(|pod| owned(pod) || owners.have_workloads && orphaned(pod))
+        .filter(|pod| owned(pod) || left_by_scaled(pod) || owners.have_workloads && orphaned(pod))
         .map(|pod| ("", "Pod", pod));
     let sets = replica_sets
         .iter()
-        .filter(|item| owned(item))
+        .filter(|item| owned(item) || scaled(item) && item[NONE_LEFT] != true)
         .map(|item| ("apps", "ReplicaSet", item));
     let jobs = jobs
         .iter()
@@ -410,6 +447,37 @@ mod tests {
             ["Pod \"direct\""]
         );
         assert!(still_there(&owners, &pods[1..], &[], &[]).is_empty());
+    }
+
+    #[test]
+    fn what_was_scaled_to_zero_keeps_its_replica_sets_but_not_their_pods() {
+        let owners = Owners {
+            scaled: BTreeSet::from(["deployment".to_owned(), "set".to_owned()]),
+            names: BTreeSet::from(["web".to_owned()]),
+            have_workloads: true,
+            ..Owners::default()
+        };
+        let replica_set = |name: &str, owner: &str, none_left: bool| {
+            let mut item = item(name, Some(("apps/v1", "Deployment", owner)));
+            item[NONE_LEFT] = none_left.into();
+            item
+        };
+        let pods = [
+            item("of-deployment", Some(("apps/v1", "ReplicaSet", "uid-web-1"))),
+            item("of-set", Some(("apps/v1", "StatefulSet", "set"))),
+            item("of-another", Some(("apps/v1", "ReplicaSet", "uid-other-1"))),
+        ];
+        let replica_sets = [
+            replica_set("web-1", "deployment", true),
+            // Its controller may be about to make Pods.
+            replica_set("web-2", "deployment", false),
+            replica_set("other-1", "other", false),
+        ];
+        assert_eq!(
+            names(still_there(&owners, &pods, &replica_sets, &[])),
+            ["Pod \"of-deployment\"", "Pod \"of-set\"", "ReplicaSet \"web-2\""]
+        );
+        assert!(still_there(&owners, &pods[2..], &replica_sets[..1], &[]).is_empty());
     }
 
     #[test]

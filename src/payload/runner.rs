@@ -37,8 +37,10 @@ const WATCH_DELAY: Duration = Duration::from_secs(1);
 /// Dropping the future of [`Runner::run`] at any moment is safe: what was sent takes effect within the claim or not at
 /// all, and what was created is listed in the inventory.
 pub struct Runner<S> {
-    /// Access to the cluster that the payload is to run in.
+    /// Access to the cluster that the payload is to run in, as the controller.
     pub access: Access,
+    /// The same as the account that the payload is applied as. A change counts from the next order.
+    pub account: watch::Receiver<Access>,
     /// Its kinds.
     pub catalog: Arc<Catalog>,
     /// The MultiCluster.
@@ -95,10 +97,11 @@ impl<S: InventoryStore> Runner<S> {
         let mut kinds = self.catalog.subscribe();
         ledger.kinds(boottime(), kinds.borrow_and_update().clone());
         let mut guard = take_order(&mut ledger, &mut self.orders, &self.claim);
-        let writer = Writer {
-            access: self.access.clone(),
+        let mut writer = Writer {
+            access: self.account.borrow_and_update().clone(),
+            own: self.access.clone(),
         };
-        let mut watches = Watches::new(self.access.clone(), self.owner.selector());
+        let mut watches = Watches::new(writer.access.clone(), self.owner.selector());
         let mut under_way: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
         let mut published_at: Option<Instant> = None;
         let mut ordered_at = Instant::now();
@@ -126,7 +129,7 @@ impl<S: InventoryStore> Runner<S> {
                                 return Done::Refreshed(Err(error.to_string()));
                             }
                             let kinds = catalog.kinds();
-                            let told = writer.told_in_full(&kinds, &doubted).await;
+                            let told = writer.as_controller().told_in_full(&kinds, &doubted).await;
                             Done::Refreshed(told.map(|told| (kinds, told)).map_err(|error| error.to_string()))
                         }
                         .boxed()
@@ -174,6 +177,11 @@ impl<S: InventoryStore> Runner<S> {
                 changed = self.orders.changed() => {
                     if changed.is_err() {
                         return;
+                    }
+                    let account = self.account.borrow_and_update().clone();
+                    if account.user() != writer.access.user() {
+                        watches = Watches::new(account.clone(), self.owner.selector());
+                        writer.access = account;
                     }
                     guard = take_order(&mut ledger, &mut self.orders, &self.claim);
                     (ordered_at, published_at) = (Instant::now(), None);

@@ -1,6 +1,9 @@
 //! What a runner tells: how far it has come, and what is in its way.
 
-use super::object::ObjectKey;
+use super::{
+    health::{Finding, Health},
+    object::ObjectKey,
+};
 
 /// The newest state of a runner. It is published whole, so a slow reader misses steps but never the outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +16,10 @@ pub struct Status {
     pub objects: Vec<ObjectStatus>,
     /// How often an object was put back after somebody else changed or deleted it, since the runner started.
     pub repairs: u64,
+    /// The term that objects are written in; none while none is.
+    pub term: Option<u64>,
+    /// How the payload does as a whole; none while it is not run. What is not in place is not well.
+    pub health: Option<Health>,
 }
 
 impl Default for Status {
@@ -23,6 +30,8 @@ impl Default for Status {
             phase: Phase::Held,
             objects: Vec::new(),
             repairs: 0,
+            term: None,
+            health: None,
         }
     }
 }
@@ -64,8 +73,8 @@ pub enum Phase {
         /// What does not go, and why.
         reason: String,
     },
-    /// The payload is gone: a list after the last deletion showed none of it, Pods included. What a policy keeps
-    /// (`ObjectState::Kept`) and what was never ours remains.
+    /// Nothing of the payload runs any more: a list after the last deletion showed none of it, Pods included. What a policy
+    /// keeps (`ObjectState::Kept`), without replicas or, by the policy Keep, as it is, and what was never ours remains.
     Stopped,
 }
 
@@ -82,6 +91,8 @@ pub struct ObjectStatus {
     pub state: ObjectState,
     /// What an operator should know or do; empty when all is well. Its length is bounded.
     pub message: String,
+    /// How it does, once it is in place; none for what is not ours.
+    pub health: Option<Finding>,
 }
 
 /// The state of one object of a payload.
@@ -101,6 +112,8 @@ pub enum ObjectState {
     Contested,
     /// The API server does not know its kind (yet).
     UnknownKind,
+    /// It bears a higher term of this group: a later leader wrote it, and nothing is written over it.
+    Superseded,
     /// It existed before and is not ours, so it is neither changed nor deleted.
     Foreign,
     /// The API server rejects it as written, or the document cannot be used.
@@ -113,6 +126,8 @@ pub enum ObjectState {
     Pruning,
     /// It is being deleted.
     Deleting,
+    /// It is being taken to no replicas.
+    ScalingDown,
     /// It does not go.
     Stuck,
     /// It is left in place by policy, still ours.

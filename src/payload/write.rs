@@ -14,7 +14,10 @@ use super::{
 /// Requests about objects, with what they need to know.
 #[derive(Clone)]
 pub(super) struct Writer {
+    /// As the account that the payload is applied as.
     pub(super) access: Access,
+    /// As the controller, for what is no part of a payload: definitions, and Pods that must have ended.
+    pub(super) own: Access,
 }
 
 /// Where an object is served.
@@ -35,6 +38,14 @@ pub(super) fn collection_path(group: &str, version: &str, plural: &str, namespac
 }
 
 impl Writer {
+    /// The same, with the controller's own rights.
+    pub(super) fn as_controller(&self) -> Self {
+        Self {
+            access: self.own.clone(),
+            own: self.own.clone(),
+        }
+    }
+
     /// Carries out one step. `body` is the object to write, for steps that write it whole.
     pub(super) async fn step(
         &self,
@@ -64,7 +75,14 @@ impl Writer {
                 Some(body),
                 Some(guard),
             ) => self.apply(&place, body, uid, resource_version, &guard).await,
-            (Step::Upgrade { uid }, _, Some(guard)) => self.upgrade(&place, uid, &guard).await,
+            (
+                Step::Upgrade {
+                    uid,
+                    resource_version,
+                },
+                _,
+                Some(guard),
+            ) => self.upgrade(&place, uid, resource_version, &guard).await,
             (
                 Step::Delete {
                     uid,
@@ -73,6 +91,7 @@ impl Writer {
                 },
                 ..,
             ) => self.delete(&place, uid, resource_version, *foreground).await,
+            (Step::Scale { resource_version }, ..) => self.scale_to_zero(&place, resource_version).await,
             (Step::ListContents, ..) => self.list_contents(catalog, &key.name).await,
             (Step::ListCustomResources, ..) => self.list_custom_resources(&place).await,
             // The order has changed since the step was planned.
@@ -126,12 +145,15 @@ impl Writer {
         }
     }
 
-    async fn upgrade(&self, place: &Place, uid: &str, guard: &Guard) -> Outcome {
+    async fn upgrade(&self, place: &Place, uid: &str, resource_version: &str, guard: &Guard) -> Outcome {
         let current = match self.look(place).await {
             Outcome::Object(current) => current,
             other => return other,
         };
-        if current["metadata"]["uid"] != uid || !managers::need_upgrade(&current) {
+        // What has changed since may bear a higher term by now: that is for the ledger to see.
+        let metadata = &current["metadata"];
+        let is_as_seen = metadata["uid"] == uid && metadata["resourceVersion"] == resource_version;
+        if !is_as_seen || !managers::need_upgrade(&current) {
             return Outcome::Object(current);
         }
         let patch = managers::upgrade_patch(&current);
@@ -140,6 +162,23 @@ impl Writer {
             .with_body("application/json-patch+json", patch.to_string().into_bytes());
         match self.access.send_guarded(call, guard).await {
             Ok(answer) => object(&answer),
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Allowed at any time, as a deletion is: there are fewer Pods afterwards. Its resource version tells the object from any
+    /// other of its name, too.
+    async fn scale_to_zero(&self, place: &Place, resource_version: &str) -> Outcome {
+        let patch = json!([
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
+            {"op": "add", "path": "/spec/replicas", "value": 0},
+        ]);
+        let call = Call::patch(place.object.clone())
+            .with_query("fieldManager", FIELD_MANAGER)
+            .with_body("application/json-patch+json", patch.to_string().into_bytes());
+        match self.access.send(call).await {
+            Ok(answer) => object(&answer),
+            Err(error) if error.code() == Some(404) => Outcome::Gone,
             Err(error) => error.into(),
         }
     }
@@ -171,7 +210,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn of(key: &ObjectKey, version: &str, kind: &Kind) -> Self {
+    pub(super) fn of(key: &ObjectKey, version: &str, kind: &Kind) -> Self {
         let namespace = key.namespace.as_deref().filter(|_| kind.namespaced);
         let collection = collection_path(&key.group, version, &kind.plural, namespace);
         let object = format!("{collection}/{}", encode_uri_part(&key.name));
@@ -179,7 +218,7 @@ impl Place {
     }
 }
 
-fn object(answer: &[u8]) -> Outcome {
+pub(super) fn object(answer: &[u8]) -> Outcome {
     match serde_json::from_slice(answer) {
         Ok(object) => Outcome::Object(object),
         Err(error) => failed(Failure::Unavailable(
@@ -221,6 +260,7 @@ impl From<RequestError> for Failure {
             } => match status.code {
                 404 => Self::Missing(text),
                 403 if has_cause(&status, "NamespaceTerminating") => Self::Unavailable(text, None),
+                403 if text.contains(" cannot impersonate") => Self::NotImpersonated(text),
                 // Admission says "forbidden" too; only authorization says who cannot do what.
                 403 if text.contains(" cannot ") && text.contains(" resource ") => Self::Forbidden(text),
                 // A server-side apply with a field that its kind does not have is answered as if the server had failed.

@@ -6,8 +6,14 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "payload/account.rs"]
+mod account;
+#[path = "payload/demotion.rs"]
+mod demotion;
 #[path = "payload/drift.rs"]
 mod drift;
+#[path = "payload/health.rs"]
+mod health;
 #[path = "payload/kinds.rs"]
 mod kinds;
 #[path = "payload/lone.rs"]
@@ -18,6 +24,10 @@ mod ownership;
 mod removal;
 #[path = "payload/revisions.rs"]
 mod revisions;
+#[path = "payload/sources.rs"]
+mod sources;
+#[path = "payload/terms.rs"]
+mod terms;
 
 use flagship_testing::{Result, Site, sites};
 use k8s_openapi::api::rbac::v1::PolicyRule;

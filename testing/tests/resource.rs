@@ -46,6 +46,11 @@ fn with(field: &str, value: Value) -> Value {
     spec
 }
 
+/// An entry of `payloadFrom`.
+fn source(kind: &str) -> Value {
+    json!({kind: {"name": "app", "key": "manifests.yaml"}})
+}
+
 #[tokio::test]
 async fn what_is_refused_is_refused_with_a_remedy() -> TestResult {
     let cluster = cluster().await?;
@@ -108,6 +113,34 @@ async fn what_is_refused_is_refused_with_a_remedy() -> TestResult {
             "supported values: \"Fast\", \"Balanced\", \"Wide\"",
         ),
         (with("payload", json!("x".repeat((1 << 20) + 1))), "spec.payload"),
+        (
+            with("payloadFrom", json!([{}])),
+            "each entry of payloadFrom must have either configMapKeyRef or secretKeyRef",
+        ),
+        (
+            with(
+                "payloadFrom",
+                json!([source("configMapKeyRef"), source("configMapKeyRef")]),
+            ),
+            "payloadFrom must not name a key twice",
+        ),
+        (
+            with("payloadFrom", json!([{"secretKeyRef": {"name": "app"}}])),
+            "spec.payloadFrom[0].secretKeyRef.key: Required value",
+        ),
+        (
+            with("serviceAccountName", json!("kube-system:admin")),
+            "serviceAccountName must be the name of a ServiceAccount, without a namespace",
+        ),
+        (
+            with("demotion", json!({"policy": "Drop"})),
+            "supported values: \"Delete\", \"ScaleToZero\", \"Keep\"",
+        ),
+        (with("demotion", json!({"timeout": "0s"})), "must be more than 0"),
+        (
+            with("health", json!({"failureTimeout": "1 day"})),
+            "spec.health.failureTimeout",
+        ),
     ] {
         let shown = spec.to_string().chars().take(100).collect::<String>();
         match members
@@ -152,6 +185,19 @@ async fn what_is_accepted_can_be_carried_out() -> TestResult {
             ),
         ),
         ("rank", with("rank", json!(-1))),
+        (
+            "sources",
+            with(
+                "payloadFrom",
+                json!([source("configMapKeyRef"), source("secretKeyRef")]),
+            ),
+        ),
+        ("account", with("serviceAccountName", json!("deployer"))),
+        (
+            "demotion",
+            with("demotion", json!({"policy": "Keep", "timeout": "1m30s"})),
+        ),
+        ("health", with("health", json!({"startupTimeout": "5m"}))),
     ] {
         let member = serde_json::from_value(serde_json::to_value(member(name, spec))?)?;
         let stored = members.create(&PostParams::default(), &member).await?;
@@ -175,7 +221,9 @@ async fn what_is_left_out_is_filled_in_where_a_user_sees_it() -> TestResult {
         stored.data["spec"],
         json!({
             "port": 9990, "callsign": "federation", "rank": 5, "ready": false, "address": "0.0.0.0", "fleet": [],
-            "payload": "", "quorum": "Auto", "timing": {"profile": "Balanced"},
+            "payload": "", "quorum": "Auto", "timing": {"profile": "Balanced"}, "role": "Candidate", "paused": false,
+            "preemption": {"policy": "Always", "after": "0s"}, "onApiServerLoss": {"action": "Keep", "after": "1m"},
+            "demotion": {"policy": "Delete", "timeout": "30s"}, "health": {"startupTimeout": "2m", "failureTimeout": "1m"},
         })
     );
     Ok(())

@@ -3,7 +3,8 @@
 use tokio::time::Instant;
 
 use super::{FORGOTTEN, Shell, now};
-use crate::api::QuorumMode;
+use crate::api::{DemotionPolicy, QuorumMode};
+use crate::controller::eligibility::Verdict;
 use crate::controller::report::Knowledge;
 use crate::controller::{report, words};
 use crate::election::{Member, Notice, Order};
@@ -40,11 +41,29 @@ impl Shell {
         self.announcer.tell(warning, action, reason, note);
     }
 
+    /// Why what is to run is not what the spec says, in one word and in many.
+    fn payload_error(&self) -> Option<(&'static str, String)> {
+        let invalid = self
+            .application
+            .error()
+            .map(|error| ("PayloadInvalid", error.to_owned()));
+        self.source_trouble.clone().or(invalid)
+    }
+
+    /// Whether this member could run the payload: not without knowing it, and not where a dry run says no.
+    pub(super) fn verdict(&self) -> Verdict {
+        match self.payload_error() {
+            Some((_, why)) if !self.application.has_payload() => Verdict::Refused(why),
+            _ => self.eligibility.verdict(),
+        }
+    }
+
     /// Writes the status, if it says something new.
     pub(super) fn inform(&mut self) {
         if !std::mem::take(&mut self.dirty) {
             return;
         }
+        self.eligibility.tend(self.application.in_waiting());
         let tick = now();
         let view = self.member.as_ref().map(|member| member.view(tick));
         let mut troubles = Vec::new();
@@ -97,7 +116,10 @@ impl Shell {
             }),
             payload: &runner_status,
             payload_is_current: self.application.is_current(),
-            payload_error: self.application.error().map(str::to_owned),
+            payload_error: self.payload_error(),
+            verdict: self.verdict(),
+            has_failed: self.has_failed(),
+            keeps_payload: self.object.spec.demotion.policy == DemotionPolicy::Keep,
             running,
             history: &history,
             request: self.petition.status(),

@@ -127,6 +127,7 @@ pub(super) fn list(status: &mut MultiClusterStatus, inventory: &Inventory) {
                 } else {
                     ObjectState::Pending
                 },
+                health: None,
                 message: String::new(),
             });
         }

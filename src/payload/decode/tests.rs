@@ -263,3 +263,31 @@ fn the_number_of_objects_is_bounded() {
         })
     );
 }
+
+#[test]
+fn documents_of_several_texts_are_counted_through_and_errors_tell_the_text() {
+    let map = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n");
+    let text = format!("{}---\n{}", map("a"), map("b"));
+    let other = |text: String| ("key app.yaml of Secret app".to_owned(), text);
+    let payload = Payload::decode_all(&text, &[other(map("c")), other(map("d"))]).unwrap();
+    let numbered = payload
+        .documents()
+        .iter()
+        .map(|document| (document.number, document.key.name.as_str()));
+    assert_eq!(
+        numbered.collect::<Vec<_>>(),
+        [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
+    );
+
+    let error = |others: &[(String, String)]| Payload::decode_all(&text, others).unwrap_err().to_string();
+    assert_eq!(
+        error(&[other(map("c")), other(format!("{}---\nkind: Secret\n", map("d")))]),
+        "key app.yaml of Secret app: document 2 of the payload (Secret) has no `apiVersion`: add one, such as `v1`"
+    );
+    assert_eq!(
+        error(&[other(map("a"))]),
+        "documents 1 and 3 of the payload are the same object, ConfigMap a: remove one"
+    );
+    let long = other("#".repeat(TEXT_BYTES_MAX));
+    assert!(error(&[long]).contains("and at most 1048576 are possible"));
+}

@@ -2,7 +2,18 @@
 
 use std::time::Duration;
 
-use crate::payload::{mark::Stamp, object::ObjectKey, project::Projection, rank::Rank, status::ObjectState};
+use crate::{
+    api::DemotionPolicy,
+    payload::{
+        fate::{Fate, Replicas, fate},
+        health::Finding,
+        mark::Stamp,
+        object::ObjectKey,
+        project::Projection,
+        rank::Rank,
+        status::ObjectState,
+    },
+};
 
 /// One object.
 #[derive(Debug)]
@@ -22,6 +33,8 @@ pub(super) struct Item {
     /// to look for when the payload drops it.
     pub(super) maybe_created: bool,
     pub(super) kept: bool,
+    /// Whether it is kept without replicas.
+    pub(super) scaled: bool,
     pub(super) uid: Option<String>,
     /// Whether this process created the object of that UID or saw our mark on it. What was only read from an inventory may
     /// have been written there by anybody.
@@ -87,17 +100,14 @@ pub(super) struct Live {
     pub(super) deleting: bool,
     pub(super) finalizers: Vec<String>,
     /// The policy that its annotation gives for a stop.
-    pub(super) on_demotion: Option<OnDemotion>,
+    pub(super) on_demotion: Option<DemotionPolicy>,
+    /// Of a kind that has replicas.
+    pub(super) replicas: Option<Replicas>,
+    pub(super) health: Finding,
     /// Whether fields belong to the creation still, so that an apply could not remove them.
     pub(super) needs_upgrade: bool,
     /// A Namespace that is active, a CustomResourceDefinition that is established; anything else at once.
     pub(super) serves: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OnDemotion {
-    Delete,
-    Keep,
 }
 
 impl Item {
@@ -112,6 +122,7 @@ impl Item {
             inherited: false,
             maybe_created: false,
             kept: false,
+            scaled: false,
             uid: None,
             uid_is_certain: false,
             seen: Seen::Unknown,
@@ -135,6 +146,11 @@ impl Item {
             Seen::Ours(live) => Some(live),
             _ => None,
         }
+    }
+
+    /// What becomes of it when it is to go; none while it is not known to be ours.
+    pub(super) fn fate(&self, key: &ObjectKey, policy: Option<DemotionPolicy>) -> Option<Fate> {
+        Some(fate(key, self.rank, self.live()?.on_demotion, policy))
     }
 
     /// Whether it is where and as the payload wants it.

@@ -6,13 +6,14 @@ use rand::rngs::StdRng;
 use serde_json::Value;
 
 use super::{
-    Fault, Item, Ledger, Live, Mode, OnDemotion, Outcome, SAVE_DELAY, Seen, Step, SweepState, Swept,
-    WatchedKind,
+    Fault, Item, Ledger, Live, Mode, Outcome, SAVE_DELAY, Seen, Step, SweepState, Swept, WatchedKind,
     trouble::{CONTESTED, REFUSED, cut},
 };
 use crate::payload::{
     backoff::Backoff,
     catalog::Kinds,
+    fate::{self, Fate, fate},
+    health::{Finding, examine},
     inventory::{Inventory, StoreError},
     managers,
     mark::{self, MULTICLUSTER_ANNOTATION, Mark, ON_DEMOTION_ANNOTATION, PAYLOAD_LABEL, Stamp},
@@ -231,7 +232,10 @@ impl Ledger {
         stopping.state = SweepState::DueAt(now + AWAITED.delay(stopping.attempts, &mut self.rng));
         stopping.dependents.clear();
         stopping.failure = None;
+        let is_removed = self.items.values().all(|item| !item.busy && item.is_removed());
         match swept {
+            // Something came back while the lists were made.
+            Swept::Clean if !is_removed => {}
             Swept::Clean => {
                 stopping.state = SweepState::Clean;
                 // A process that ends now leaves no list of objects to look for.
@@ -296,7 +300,13 @@ impl Ledger {
             .live()
             .is_some_and(|live| live.uid == uid && live.resource_version == resource_version);
         let running = matches!(self.mode, Mode::Running { .. });
-        let stamp = match mark::read(&self.owner, object) {
+        let mark = mark::read(&self.owner, object);
+        let policy = self.policy();
+        let is_higher = matches!(&mark, Mark::Ours(stamp) if self.is_higher(stamp));
+        let Some(item) = self.items.get_mut(key) else {
+            return;
+        };
+        let stamp = match mark {
             Mark::Ours(stamp) => stamp,
             // We created it, and somebody has taken our mark away: that is drift like any other, and no reason to let it
             // run on after a stop.
@@ -304,7 +314,7 @@ impl Ledger {
             Mark::None
                 if item.uid.as_ref() == Some(&uid)
                     && !key.is_shareable()
-                    && !keeps(key, on_demotion(object)) =>
+                    && fate(key, item.rank, fate::annotation(object), policy) != Fate::Kept =>
             {
                 item.seen = Seen::Unmarked;
                 item.await_change(now, &mut self.rng);
@@ -338,12 +348,6 @@ impl Ledger {
         };
         let mut drifted = false;
         item.maybe_created = true;
-        if let Mode::Running { term, group, .. } = &self.mode
-            && stamp.group == *group
-            && stamp.term > *term
-        {
-            self.superseded = Some((key.clone(), stamp.term));
-        }
         if let (Mode::Running { payload, .. }, Some(wanted)) = (&self.mode, stamp_wanted)
             && let Some(document) = item.document.and_then(|index| payload.documents().get(index))
         {
@@ -352,7 +356,8 @@ impl Ledger {
                 Some(expected) => expected == projection,
                 None => contains(object, document.body()),
             };
-            drifted = item.right && !(as_written && stamp == wanted);
+            // What a later leader wrote is no drift.
+            drifted = item.right && !(as_written && stamp == wanted) && !is_higher;
             item.right = as_written && stamp == wanted;
             if item.right {
                 item.expected = Some(projection);
@@ -367,18 +372,33 @@ impl Ledger {
 
         let deleting = is_deleting(object);
         let serves = serves(key, object);
-        if !deleting && serves {
+        let on_demotion = fate::annotation(object);
+        let replicas = fate::has_replicas(key).then(|| fate::replicas(object));
+        let is_emptying = !running
+            && fate(key, item.rank, on_demotion, policy) == Fate::ScaledToZero
+            && replicas.is_some_and(|replicas| replicas.wanted == 0 && !replicas.none_left);
+        if !deleting && serves && !is_emptying {
             item.awaited = None;
         } else {
             item.await_change(now, &mut self.rng);
         }
+        if item.scaled && replicas.is_some_and(|replicas| !replicas.none_left) {
+            // Somebody gave it replicas again while the rest was still stopping.
+            (item.kept, item.scaled, item.due) = (false, false, now);
+        }
+        let Finding { health, message } = examine(key, object);
         item.seen = Seen::Ours(Live {
             uid,
             resource_version,
             stamp,
             deleting,
             finalizers: texts(&object["metadata"]["finalizers"]),
-            on_demotion: on_demotion(object),
+            on_demotion,
+            replicas,
+            health: Finding {
+                health,
+                message: cut(message),
+            },
             needs_upgrade: managers::need_upgrade(object),
             serves,
         });
@@ -393,7 +413,7 @@ impl Ledger {
                 attempts,
             });
         }
-        if !running {
+        if !running && !item.kept {
             self.expect_gone(key);
         } else if drifted {
             self.note_drift(now, key);
@@ -508,22 +528,6 @@ fn texts(list: &Value) -> Vec<String> {
 
 fn is_deleting(object: &Value) -> bool {
     !object["metadata"]["deletionTimestamp"].is_null()
-}
-
-/// Whether a stop leaves the object in place by policy.
-pub(super) fn keeps(key: &ObjectKey, policy: Option<OnDemotion>) -> bool {
-    match policy {
-        Some(policy) => policy == OnDemotion::Keep,
-        None => key.is_persistent_volume_claim(),
-    }
-}
-
-fn on_demotion(object: &Value) -> Option<OnDemotion> {
-    match object["metadata"]["annotations"][ON_DEMOTION_ANNOTATION].as_str() {
-        Some("Delete") => Some(OnDemotion::Delete),
-        Some("Keep") => Some(OnDemotion::Keep),
-        _ => None,
-    }
 }
 
 fn serves(key: &ObjectKey, object: &Value) -> bool {

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use super::{Action, Fault, Item, Ledger, Mode, SAVE_DELAY, Seen, Step, SweepState, observe::keeps};
-use crate::payload::{
-    inventory::OBJECTS_MAX,
-    object::ObjectKey,
-    rank::{Rank, Stage},
-    status::ObjectState,
+use super::{Action, Fault, Item, Ledger, Mode, SAVE_DELAY, Seen, Step, SweepState};
+use crate::{
+    api::DemotionPolicy,
+    payload::{
+        fate::Fate,
+        inventory::OBJECTS_MAX,
+        object::ObjectKey,
+        rank::{Rank, Stage},
+        status::ObjectState,
+    },
 };
 
 /// How long what runs processes waits for what must go before it. Longer, and a finalizer on an Ingress, say, would keep
@@ -44,7 +48,7 @@ impl Ledger {
         match &self.mode {
             Mode::Held => {}
             Mode::Running { .. } => {
-                if self.superseded.is_none() {
+                if self.superseded().is_none() {
                     let in_place = self.plan_writes(now, &mut slots, claimed, &mut plan);
                     self.conclude_removals(now, |item| item.document.is_none());
                     // Without room in the inventory the rest will not be in place before they have gone.
@@ -169,6 +173,7 @@ impl Ledger {
     /// Draws the conclusions from what was seen of the objects that are to go: which are gone, which are not ours (any
     /// more), which stay.
     fn conclude_removals(&mut self, now: Duration, is_to_go: impl Fn(&Item) -> bool) {
+        let policy = self.policy();
         let mut changed = false;
         for (key, item) in &mut self.items {
             if item.busy || item.is_removed() || !is_to_go(item) {
@@ -209,16 +214,25 @@ impl Ledger {
                     }
                 }
                 Seen::Ours(live) => {
-                    if !keeps(key, live.on_demotion) {
-                        continue;
-                    }
-                    item.kept = true;
+                    let is_scaled = match item.fate(key, policy) {
+                        Some(Fate::Kept) => false,
+                        Some(Fate::ScaledToZero)
+                            if !live.deleting && live.replicas.is_some_and(|replicas| replicas.none_left) =>
+                        {
+                            true
+                        }
+                        _ => continue,
+                    };
+                    (item.kept, item.scaled) = (true, is_scaled);
                     if let Mode::Stopping(stopping) = &mut self.mode {
                         stopping.sweep.objects.remove(key);
                         if let (Some(namespace), Some(uid)) = (&key.namespace, &item.uid)
                             && let Some(owners) = stopping.sweep.owners.get_mut(namespace)
                         {
                             owners.uids.remove(uid);
+                            if is_scaled {
+                                owners.scaled.insert(uid.clone());
+                            }
                         }
                     }
                 }
@@ -246,6 +260,7 @@ impl Ledger {
         plan: &mut Plan,
         is_to_go: impl Fn(&Item) -> bool,
     ) {
+        let policy = self.policy();
         // The stage of what is still to go, and whether workloads wait for it no longer.
         let mut open: Option<(Stage, bool)> = None;
         for key in self.sequence.clone().iter().rev() {
@@ -272,7 +287,7 @@ impl Ledger {
                 plan.wait_until(until);
             }
             open = Some((stage, is_passable && open.is_none_or(|(_, before)| before)));
-            let step = match next_removal(item, key, now) {
+            let step = match next_removal(item, key, policy, now) {
                 Next::Nothing => continue,
                 Next::WaitUntil(time) => {
                     plan.wait_until(time);
@@ -301,7 +316,7 @@ impl Ledger {
         match stopping.state {
             SweepState::UnderWay | SweepState::Clean => {}
             SweepState::DueAt(time) if now < time => plan.wait_until(time),
-            SweepState::Due if stopping.sweep.objects.is_empty() => stopping.state = SweepState::Clean,
+            SweepState::Due if stopping.sweep.is_empty() => stopping.state = SweepState::Clean,
             SweepState::Due | SweepState::DueAt(_) => {
                 stopping.state = SweepState::UnderWay;
                 plan.actions.push(Action::Sweep(stopping.sweep.clone()));
@@ -339,6 +354,7 @@ fn next_write(item: &Item, key: &ObjectKey, now: Duration) -> Next {
         Seen::Ours(live) if live.deleting => Step::Look,
         Seen::Ours(live) if !item.right && live.needs_upgrade => Step::Upgrade {
             uid: live.uid.clone(),
+            resource_version: live.resource_version.clone(),
         },
         Seen::Ours(live) if !item.right => Step::Apply {
             uid: live.uid.clone(),
@@ -354,13 +370,19 @@ fn next_write(item: &Item, key: &ObjectKey, now: Duration) -> Next {
     }
 }
 
-fn next_removal(item: &Item, key: &ObjectKey, now: Duration) -> Next {
+fn next_removal(item: &Item, key: &ObjectKey, policy: Option<DemotionPolicy>, now: Duration) -> Next {
     if item.busy {
         return Next::Nothing;
     }
     let step = match &item.seen {
         Seen::Unknown | Seen::Unsure | Seen::Unmarked => Step::Look,
         Seen::Ours(live) if live.deleting => Step::Look,
+        Seen::Ours(live) if item.fate(key, policy) == Some(Fate::ScaledToZero) => match live.replicas {
+            Some(replicas) if replicas.wanted != 0 => Step::Scale {
+                resource_version: live.resource_version.clone(),
+            },
+            _ => Step::Look,
+        },
         Seen::Ours(_) if key.is_namespace() && !item.empty => Step::ListContents,
         Seen::Ours(_) if key.is_custom_resource_definition() && !item.empty => Step::ListCustomResources,
         Seen::Ours(live) => Step::Delete {

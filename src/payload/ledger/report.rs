@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::{Item, Ledger, Mode, Seen, SweepState, trouble::REPAIRS_AT_ONCE};
 use crate::payload::{
+    fate::Fate,
+    health::{Finding, Health},
     inventory::OBJECTS_MAX,
+    mark::TERM_ANNOTATION,
     object::ObjectKey,
     status::{ObjectState, ObjectStatus, Phase, Status},
 };
@@ -35,13 +38,19 @@ impl Ledger {
                 message: "it belongs, by its owner, to a workload that was deleted, and has not ended yet; see its \
                           grace period, its finalizers and its node"
                     .to_owned(),
+                health: None,
             }));
         }
         Status {
             order: self.number,
             phase: self.phase(&objects),
+            health: matches!(self.mode, Mode::Running { .. }).then(|| overall(&objects)),
             objects,
             repairs: self.repairs,
+            term: match &self.mode {
+                Mode::Running { term, .. } => Some(*term),
+                Mode::Held | Mode::Stopping(_) => None,
+            },
         }
     }
 
@@ -61,8 +70,11 @@ impl Ledger {
                 }
             }
             Mode::Running { .. } => {
-                if let Some((object, term)) = self.superseded.clone() {
-                    return Phase::Superseded { object, term };
+                if let Some((object, term)) = self.superseded() {
+                    return Phase::Superseded {
+                        object: object.clone(),
+                        term,
+                    };
                 }
                 let listed = self.entries();
                 if listed > OBJECTS_MAX {
@@ -97,6 +109,11 @@ impl Ledger {
         }
     }
 
+    /// Whether a stop takes it to no replicas instead of deleting it.
+    fn is_scaled(&self, key: &ObjectKey, item: &Item) -> bool {
+        matches!(self.mode, Mode::Stopping(_)) && item.fate(key, self.policy()) == Some(Fate::ScaledToZero)
+    }
+
     /// Why changes by others are not noticed, if they are not.
     fn blindness(&self, key: &ObjectKey, item: &Item) -> String {
         if self.refused_watches.is_empty() {
@@ -106,7 +123,9 @@ impl Ledger {
             .watched_kind(key, item)
             .and_then(|watched| self.refused_watches.get(&watched));
         refusal.map_or_else(String::new, |refusal| {
-            format!("in place, but if others change it that is not noticed: {refusal}: grant this to the controller's ServiceAccount")
+            format!(
+                "in place, but if others change it that is not noticed: {refusal}: grant this to that account"
+            )
         })
     }
 
@@ -150,6 +169,7 @@ impl Ledger {
                 document: None,
                 state,
                 message,
+                health: item.document.and(item.live()).map(|live| live.health.clone()),
             };
             match item.document {
                 Some(index) => wanted.push((index, status)),
@@ -177,6 +197,7 @@ impl Ledger {
                         "another document is the same object, since objects without a namespace go to {}: remove one",
                         self.owner.namespace
                     ),
+                    health: None,
                 };
                 wanted.push((index, status));
             }
@@ -194,9 +215,19 @@ impl Ledger {
         if item.kept {
             let message = match &item.fault {
                 Some(fault) => fault.message.clone(),
+                None if item.scaled => {
+                    "left in place without replicas; it gets its replicas back when this cluster leads"
+                        .to_owned()
+                }
                 None => "left in place by policy; it is taken up again when this cluster leads".to_owned(),
             };
             return (ObjectState::Kept, message);
+        }
+        if let Mode::Running { term, .. } = &self.mode
+            && let Some(live) = item.live()
+            && self.is_higher(&live.stamp)
+        {
+            return (ObjectState::Superseded, superseded(live.stamp.term, *term));
         }
         let running = matches!(self.mode, Mode::Running { .. });
         if let Some(fault) = &item.fault {
@@ -235,6 +266,7 @@ impl Ledger {
             Seen::Ours(live) if !running && live.deleting => {
                 removal_state(&live.finalizers, awaited_long.is_some())
             }
+            Seen::Ours(_) if self.is_scaled(key, item) => scaling_state(awaited_long.is_some()),
             _ if !running => calm(if matches!(self.mode, Mode::Held) {
                 ObjectState::Pending
             } else {
@@ -263,6 +295,15 @@ impl Ledger {
     }
 }
 
+/// What is to be known of an object that a later leader wrote, or that somebody has marked so.
+fn superseded(found: u64, ours: u64) -> String {
+    format!(
+        "it bears term {found} of this group and this member leads in term {ours}, so it is not written, nor is anything else: \
+         whoever leads in the higher term keeps it. If nobody does, somebody has changed the annotation {TERM_ANNOTATION}: \
+         take it off the object"
+    )
+}
+
 /// Somebody deleted it, or this member did, before it was told to go on.
 fn terminating(finalizers: &[String]) -> String {
     let mut message = "it is being deleted, and is created again when it is gone".to_owned();
@@ -271,6 +312,36 @@ fn terminating(finalizers: &[String]) -> String {
         message.push_str(&finalizers.join(", "));
     }
     message
+}
+
+fn scaling_state(is_stuck: bool) -> (ObjectState, String) {
+    match is_stuck {
+        false => (ObjectState::ScalingDown, String::new()),
+        true => (
+            ObjectState::Stuck,
+            "it is to have no replicas, and its controller still counts some or has not looked at it; see its Pods, their grace \
+             periods, and the cluster's kube-controller-manager"
+                .to_owned(),
+        ),
+    }
+}
+
+/// How the payload does as a whole: as the worst of its objects does.
+fn overall(objects: &[ObjectStatus]) -> Health {
+    let wanted = objects.iter().filter(|object| object.document.is_some());
+    let each = wanted.map(|object| match object.state {
+        ObjectState::Used => Health::Healthy,
+        ObjectState::Applied | ObjectState::Contested | ObjectState::Superseded => object
+            .health
+            .as_ref()
+            .map_or(Health::Progressing, |Finding { health, .. }| *health),
+        ObjectState::UnknownKind | ObjectState::Foreign | ObjectState::Rejected | ObjectState::Forbidden => {
+            Health::Unhealthy
+        }
+        // It waits for its turn, or for an API server; the other states are of objects that are to go.
+        _ => Health::Progressing,
+    });
+    each.max().unwrap_or(Health::Healthy)
 }
 
 fn removal_state(finalizers: &[String], is_stuck: bool) -> (ObjectState, String) {

@@ -33,8 +33,8 @@ pub(in crate::payload) enum Step {
     Look,
     /// Create it, if there is none of that name.
     Create,
-    /// Make the fields that were written by its creation pruneable by later applies.
-    Upgrade { uid: String },
+    /// Make the fields that were written by its creation pruneable by later applies, if it is unchanged since it was seen.
+    Upgrade { uid: String, resource_version: String },
     /// Server-side apply, if it is unchanged since it was seen.
     Apply { uid: String, resource_version: String },
     /// Delete it, if it is unchanged since it was seen; after what it owns, if that may run processes.
@@ -43,6 +43,8 @@ pub(in crate::payload) enum Step {
         resource_version: String,
         foreground: bool,
     },
+    /// Take it to no replicas, if it is unchanged since it was seen.
+    Scale { resource_version: String },
     /// List what a Namespace holds besides what Kubernetes puts there.
     ListContents,
     /// List the custom resources of a CustomResourceDefinition.
@@ -89,8 +91,13 @@ pub(in crate::payload) enum Failure {
     #[error("{0}")]
     Rejected(String),
     /// It is not permitted.
-    #[error("{0}: grant this to the controller's ServiceAccount")]
+    #[error("{0}: grant this to that account")]
     Forbidden(String),
+    /// The controller may not act as the account that the payload is applied as.
+    #[error(
+        "{0}: let the controller impersonate the ServiceAccount that spec.serviceAccountName names, by the verb impersonate"
+    )]
+    NotImpersonated(String),
     /// No answer, or none now; perhaps with a time to wait.
     #[error("{0}")]
     Unavailable(String, Option<Duration>),
@@ -105,10 +112,19 @@ pub(in crate::payload) struct Sweep {
     pub(in crate::payload) owners: BTreeMap<String, Owners>,
 }
 
+impl Sweep {
+    /// Whether there is nothing to look for.
+    pub(in crate::payload) fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.owners.values().all(|owners| owners.scaled.is_empty())
+    }
+}
+
 /// What may own Pods in one namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::payload) struct Owners {
     pub(in crate::payload) uids: BTreeSet<String>,
+    /// Those that stay without replicas: their ReplicaSets stay too, and must have none.
+    pub(in crate::payload) scaled: BTreeSet<String>,
     /// Those that may have been created without ever telling their UID.
     pub(in crate::payload) unlearned: BTreeSet<ObjectKey>,
     /// What those are called that may run processes: what they make is called after them.

@@ -5,6 +5,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod demoting;
+mod doing;
 mod mending;
 mod removing;
 mod sparing;
@@ -127,7 +129,14 @@ impl Desk {
     }
 
     fn stop(&mut self) {
-        self.order(Order::Stop { payload: None });
+        self.stop_by(DemotionPolicy::Delete);
+    }
+
+    fn stop_by(&mut self, policy: DemotionPolicy) {
+        self.order(Order::Stop {
+            policy,
+            payload: None,
+        });
     }
 
     fn wait(&mut self, time: Duration) {
@@ -168,7 +177,10 @@ impl Desk {
                 let words = match &step {
                     Step::Look => "Look".to_owned(),
                     Step::Create => "Create".to_owned(),
-                    Step::Upgrade { uid } => format!("Upgrade {uid}"),
+                    Step::Upgrade {
+                        uid,
+                        resource_version,
+                    } => format!("Upgrade {uid}@{resource_version}"),
                     Step::Apply {
                         uid,
                         resource_version,
@@ -183,6 +195,7 @@ impl Desk {
                             if *foreground { " foreground" } else { "" }
                         )
                     }
+                    Step::Scale { resource_version } => format!("Scale @{resource_version}"),
                     Step::ListContents => "ListContents".to_owned(),
                     Step::ListCustomResources => "ListCustomResources".to_owned(),
                 };

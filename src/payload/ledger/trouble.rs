@@ -65,7 +65,7 @@ impl Ledger {
             (item.maybe_until, item.seen) = (maybe_until, Seen::Unsure);
             item.maybe_created = true;
         }
-        if item.suspected && matches!(failure, Failure::Forbidden(_)) {
+        if item.suspected && matches!(failure, Failure::Forbidden(_) | Failure::NotImpersonated(_)) {
             // What no inventory lists and may not even be read was not written either.
             (item.seen, item.maybe_created) = (Seen::Absent, false);
             return;
@@ -75,7 +75,7 @@ impl Ledger {
             Failure::Unclaimed => return,
             Failure::Missing(_) => (ObjectState::Unavailable, MISSING, None),
             Failure::Rejected(_) => (ObjectState::Rejected, REFUSED, None),
-            Failure::Forbidden(_) => (ObjectState::Forbidden, REFUSED, None),
+            Failure::Forbidden(_) | Failure::NotImpersonated(_) => (ObjectState::Forbidden, REFUSED, None),
             Failure::Unavailable(_, retry_after) => (ObjectState::Unavailable, UNAVAILABLE, *retry_after),
         };
         let attempts = item.fault.as_ref().map_or(0, |fault| fault.attempts) + 1;

@@ -42,7 +42,7 @@ const REFUSED: [(&str, &str, ObjectState, &str); 6] = [
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: bad}\nrules: []",
         "Role",
         ObjectState::Forbidden,
-        "grant this to the controller's ServiceAccount",
+        "grant this to that account",
     ),
 ];
 

@@ -19,7 +19,7 @@ fn drift_is_repaired_and_news_without_drift_is_not() {
     changed["spec"]["size"] = 7.into();
     changed["metadata"]["managedFields"] = json!([{"manager": "flagship", "operation": "Update"}]);
     desk.watched("ConfigMap a", &changed);
-    assert_eq!(desk.plan(), ["Upgrade u-a ConfigMap a"]);
+    assert_eq!(desk.plan(), ["Upgrade u-a@13 ConfigMap a"]);
     changed["metadata"]["managedFields"] = json!([{"manager": "flagship", "operation": "Apply"}]);
     changed["metadata"]["resourceVersion"] = "14".into();
     desk.answer("ConfigMap a", Outcome::Object(changed));
@@ -102,7 +102,7 @@ fn what_may_not_be_watched_is_said_to_be_blind_until_it_may() {
     assert_eq!(
         status.objects[0].message,
         "in place, but if others change it that is not noticed: User x cannot watch resource: \
-         grant this to the controller's ServiceAccount"
+         grant this to that account"
     );
     desk.ledger.listed(&watched, |_| false);
     assert_eq!(desk.status().objects[0].message, "");
@@ -225,7 +225,7 @@ fn refusals_are_told_and_tried_again_ever_later() {
     assert_eq!(desk.status().phase, Phase::Incomplete);
     assert_eq!(
         desk.status().objects[0].message,
-        "User x cannot create resource configmaps: grant this to the controller's ServiceAccount"
+        "User x cannot create resource configmaps: grant this to that account"
     );
     let plan = desk.ledger.plan(desk.now, 8, true);
     desk.wait(Duration::from_millis(2_999));

@@ -139,7 +139,7 @@ fn what_a_sweep_finds_goes_as_well() {
         desk.status().phase,
         Phase::CannotStop {
             reason: "cannot list what may be left: User x cannot list resource pods: \
-                     grant this to the controller's ServiceAccount"
+                     grant this to that account"
                 .to_owned()
         }
     );
@@ -197,6 +197,7 @@ fn a_first_stop_looks_for_what_a_lost_inventory_does_not_list() {
     let ours = before.object("ConfigMap a");
     let mut desk = Desk::new(Inventory::default());
     desk.order(Order::Stop {
+        policy: DemotionPolicy::Delete,
         payload: Some(payload(&text)),
     });
     assert_eq!(desk.plan(), ["Look ConfigMap b", "Look ConfigMap a"]);
@@ -213,6 +214,7 @@ fn a_first_stop_looks_for_what_a_lost_inventory_does_not_list() {
     );
     // Once is enough.
     desk.order(Order::Stop {
+        policy: DemotionPolicy::Delete,
         payload: Some(payload(&text)),
     });
     desk.wait(Duration::from_secs(1));
@@ -225,6 +227,7 @@ fn what_a_stop_looked_for_in_vain_is_created_like_the_rest() {
     let text = ["a", "b"].map(|name| manifest("ConfigMap", name)).concat();
     let mut desk = Desk::new(Inventory::default());
     desk.order(Order::Stop {
+        policy: DemotionPolicy::Delete,
         payload: Some(payload(&text)),
     });
     assert_eq!(desk.plan(), ["Look ConfigMap b", "Look ConfigMap a"]);
@@ -243,6 +246,7 @@ fn what_a_stop_looked_for_in_vain_is_created_like_the_rest() {
 
     let mut desk = Desk::new(Inventory::default());
     desk.order(Order::Stop {
+        policy: DemotionPolicy::Delete,
         payload: Some(payload(&text)),
     });
     desk.plan();
@@ -263,7 +267,9 @@ fn an_empty_inventory_is_stopped_at_once() {
             order: 1,
             phase: Phase::Stopped,
             objects: vec![],
-            repairs: 0
+            repairs: 0,
+            term: None,
+            health: None
         }
     );
     desk.order(Order::Hold);
@@ -319,6 +325,7 @@ fn the_pods_of_a_workload_that_somebody_deleted_before_a_stop_are_awaited() {
         sweep(&desk),
         Owners {
             uids: BTreeSet::from(["u-web".to_owned()]),
+            scaled: BTreeSet::new(),
             unlearned: BTreeSet::new(),
             names: BTreeSet::from(["web".to_owned()]),
             have_workloads: true
@@ -387,6 +394,7 @@ fn a_stop_with_a_payload_that_cannot_be_read_leaves_the_search_to_the_next() {
     desk.stop();
     assert_eq!(desk.plan(), NOTHING);
     desk.order(Order::Stop {
+        policy: DemotionPolicy::Delete,
         payload: Some(payload(&manifest("ConfigMap", "a"))),
     });
     assert_eq!(desk.plan(), ["Look ConfigMap a"]);

@@ -200,13 +200,31 @@ fn a_higher_term_ends_all_writing() {
     assert_eq!(desk.plan(), NOTHING);
     let (object, _) = desk.key("ConfigMap a");
     assert_eq!(desk.status().phase, Phase::Superseded { object, term: 2 });
+    assert_eq!(
+        (desk.state("ConfigMap a"), desk.state("ConfigMap b")),
+        (ObjectState::Superseded, ObjectState::Pending)
+    );
+    // Once somebody has taken the term off it, it is drift like any other.
+    let mut mended = newer.clone();
+    mended["metadata"]["resourceVersion"] = "20".into();
+    mended["metadata"]["annotations"]["flagship.dev/term"] = serde_json::Value::Null;
+    desk.watched("ConfigMap a", &mended);
+    assert_eq!(
+        desk.plan(),
+        ["Apply u-a@20 ConfigMap a", "Apply u-b@14 ConfigMap b"]
+    );
+    newer["metadata"]["resourceVersion"] = "21".into();
+    desk.answer("ConfigMap a", Outcome::Object(newer.clone()));
+    desk.answer("ConfigMap b", Outcome::Changed);
+    assert_eq!(desk.plan(), NOTHING, "it was written over by the later leader");
+    assert_eq!(desk.state("ConfigMap a"), ObjectState::Superseded);
     // The terms of another group say nothing.
     desk.order(Order::Run {
         term: 1,
         group: "h".to_owned(),
         payload: payload(&manifest("ConfigMap", "a")),
     });
-    assert_eq!(desk.plan(), ["Apply u-a@13 ConfigMap a"]);
+    assert_eq!(desk.plan(), ["Apply u-a@21 ConfigMap a"]);
 }
 
 #[test]

@@ -1,0 +1,183 @@
+//! What a stop leaves in place, by the policy and by an object's own annotation, and when it counts as stopped.
+
+use super::*;
+
+const KINDS: [&str; 5] = [
+    "ConfigMap",
+    "Service",
+    "Deployment",
+    "Ingress",
+    "PersistentVolumeClaim",
+];
+
+fn desk() -> Desk {
+    Desk::running(&KINDS.map(|kind| manifest(kind, "x")).concat())
+}
+
+/// The Deployment, with so many replicas wanted and so many counted at this generation.
+fn deployment(desk: &mut Desk, wanted: i64, generation: i64, observed: i64, counted: i64) -> Value {
+    let mut object = desk.object("Deployment x");
+    object["metadata"]["generation"] = generation.into();
+    object["spec"]["replicas"] = wanted.into();
+    object["status"] = json!({"observedGeneration": observed, "replicas": counted});
+    object
+}
+
+#[test]
+fn without_replicas_is_stopped_when_its_controller_and_its_pods_say_so() {
+    let mut desk = desk();
+    let emptied =
+        [(1, 2), (2, 2), (2, 0)].map(|(observed, counted)| deployment(&mut desk, 0, 2, observed, counted));
+    let restored = deployment(&mut desk, 2, 3, 2, 0);
+    let text = KINDS.map(|kind| manifest(kind, "x")).concat();
+    desk.stop_by(DemotionPolicy::ScaleToZero);
+    assert_eq!(desk.plan(), ["Scale @14 Deployment x"]);
+    assert_eq!(desk.state("Deployment x"), ObjectState::ScalingDown);
+    for kept in ["ConfigMap x", "Service x", "Ingress x", "PersistentVolumeClaim x"] {
+        assert_eq!(desk.state(kept), ObjectState::Kept, "{kept}");
+    }
+    desk.answer("Deployment x", Outcome::Object(emptied[0].clone()));
+    assert_eq!(desk.plan(), NOTHING);
+    desk.wait(Duration::from_millis(200));
+    assert_eq!(desk.plan(), ["Look Deployment x"]);
+    desk.answer("Deployment x", Outcome::Object(emptied[1].clone()));
+    desk.wait(Duration::from_secs(6));
+    assert!(desk.plan().contains(&"Look Deployment x".to_owned()));
+    desk.answer("Deployment x", Outcome::Object(emptied[1].clone()));
+    let Phase::CannotStop { reason } = desk.status().phase else {
+        panic!("{:?}", desk.status())
+    };
+    assert!(
+        reason.starts_with(
+            "Deployment.apps shop/x: it is to have no replicas, and its controller still counts some"
+        ),
+        "{reason}"
+    );
+    desk.watched("Deployment x", &emptied[2]);
+    assert!(
+        desk.plan().contains(&"Sweep []".to_owned()),
+        "its Pods may outlive its count"
+    );
+    assert_eq!(desk.status().phase, Phase::Stopping);
+    let owners = match &desk.ledger.mode {
+        Mode::Stopping(stopping) => stopping.sweep.owners["shop"].clone(),
+        mode => panic!("{mode:?}"),
+    };
+    assert_eq!(
+        owners,
+        Owners {
+            uids: BTreeSet::new(),
+            scaled: BTreeSet::from(["u-x".to_owned()]),
+            unlearned: BTreeSet::new(),
+            names: BTreeSet::from(["x".to_owned()]),
+            have_workloads: true
+        }
+    );
+    // Somebody gives it replicas again before the stop is through.
+    desk.watched("Deployment x", &restored);
+    desk.ledger.swept(desk.now, Swept::Clean);
+    assert_eq!(desk.status().phase, Phase::Stopping);
+    assert_eq!(desk.plan(), ["Scale @19 Deployment x"]);
+    let mut again = emptied[2].clone();
+    again["metadata"]["resourceVersion"] = "20".into();
+    desk.answer("Deployment x", Outcome::Object(again));
+    desk.wait(Duration::from_secs(1));
+    assert!(desk.plan().contains(&"Sweep []".to_owned()));
+    desk.ledger.swept(desk.now, Swept::Clean);
+    assert_eq!(desk.status().phase, Phase::Stopped);
+    let status = desk.status();
+    let told = status
+        .objects
+        .iter()
+        .find(|object| object.key.kind == "Deployment");
+    assert_eq!(
+        told.map(|object| (object.state, object.message.as_str())),
+        Some((
+            ObjectState::Kept,
+            "left in place without replicas; it gets its replicas back when this cluster leads"
+        ))
+    );
+    assert!(desk.ledger.inventory().entries.iter().all(|entry| entry.kept));
+
+    // Leading again, everything is taken up, with the replicas of the payload.
+    desk.run(2, &text);
+    assert!(desk.plan().contains(&"Look ConfigMap x".to_owned()));
+}
+
+#[test]
+fn keeping_leaves_everything_and_a_change_of_policy_takes_it_up() {
+    let mut desk = desk();
+    desk.stop_by(DemotionPolicy::Keep);
+    assert_eq!(desk.plan(), NOTHING);
+    assert_eq!(desk.status().phase, Phase::Stopped);
+    let message = "left in place by policy; it is taken up again when this cluster leads";
+    for kind in KINDS {
+        let name = format!("{kind} x");
+        let status = desk.status();
+        let found = status
+            .objects
+            .iter()
+            .find(|object| object.key.kind == kind)
+            .unwrap();
+        assert_eq!(
+            (desk.state(&name), found.message.as_str()),
+            (ObjectState::Kept, message),
+            "{kind}"
+        );
+    }
+    let mut objects: BTreeMap<_, _> = BTreeMap::new();
+    for kind in KINDS {
+        let mut before = self::desk();
+        objects.insert(format!("{kind} x"), before.object(&format!("{kind} x")));
+    }
+    desk.stop();
+    let looks = desk.plan();
+    assert!(looks.contains(&"Look Ingress x".to_owned()), "{looks:?}");
+    for _ in 0..20 {
+        for name in desk.under_way.keys().cloned().collect::<Vec<_>>() {
+            let outcome = match &desk.under_way[&name].1 {
+                Step::Look => Outcome::Object(objects[&name].clone()),
+                _ => Outcome::Gone,
+            };
+            desk.answer(&name, outcome);
+        }
+        desk.wait(Duration::from_secs(1));
+        if desk.plan().iter().any(|action| action.starts_with("Sweep")) {
+            desk.ledger.swept(desk.now, Swept::Clean);
+        }
+    }
+    assert_eq!(desk.status().phase, Phase::Stopped);
+    let left: Vec<_> = desk
+        .status()
+        .objects
+        .into_iter()
+        .map(|object| object.key.kind)
+        .collect();
+    assert_eq!(left, ["PersistentVolumeClaim"]);
+}
+
+#[test]
+fn what_the_payload_drops_is_deleted_whatever_the_policy() {
+    let text = manifest("ConfigMap", "a").replace(
+        "name: a",
+        "name: a, annotations: {flagship.dev/on-demotion: ScaleToZero}",
+    ) + &manifest("Deployment", "b").replace(
+        "name: b",
+        "name: b, annotations: {flagship.dev/on-demotion: ScaleToZero}",
+    );
+    let mut desk = Desk::running(&text);
+    desk.stop();
+    // By its own annotation one stays, and one loses its replicas.
+    assert_eq!(desk.plan(), ["Scale @12 Deployment b"]);
+    assert_eq!(desk.state("ConfigMap a"), ObjectState::Kept);
+    desk.answer("Deployment b", Outcome::Changed);
+    assert_eq!(desk.plan(), ["Look Deployment b"]);
+    desk.answer("Deployment b", Outcome::Gone);
+
+    let mut desk = Desk::running(&text);
+    desk.run(1, &manifest("ConfigMap", "c"));
+    desk.plan();
+    desk.plan();
+    desk.succeed("ConfigMap c");
+    assert_eq!(desk.plan()[..1], ["Delete u-b@12 foreground Deployment b"]);
+}

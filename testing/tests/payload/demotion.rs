@@ -1,0 +1,161 @@
+//! What a demotion leaves in place, by the policy: without replicas, or as it is.
+
+use flagship::api::ObjectState;
+use flagship_testing::TestResult;
+use kube::ResourceExt;
+use kube::api::{DynamicObject, ListParams};
+
+use super::lone::{Lone, api, config_map};
+use super::site;
+
+fn workload(kind: &str, name: &str, spec: &str) -> String {
+    format!(
+        "---
+apiVersion: apps/v1
+kind: {kind}
+metadata: {{name: {name}}}
+spec:
+  {spec}
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec: {{containers: [{{name: web, image: nginx}}]}}
+"
+    )
+}
+
+fn payload() -> String {
+    let service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 80}]}\n";
+    config_map("web", "mode", "ours")
+        + service
+        + &workload("Deployment", "web", "replicas: 2")
+        + &workload("Deployment", "single", "paused: false")
+        + &workload("StatefulSet", "data", "serviceName: web\n  replicas: 1")
+        + &workload("DaemonSet", "agent", "minReadySeconds: 0")
+}
+
+const KEPT: [(&str, &str, &str); 5] = [
+    ("v1", "ConfigMap", "web"),
+    ("v1", "Service", "web"),
+    ("apps/v1", "Deployment", "web"),
+    ("apps/v1", "Deployment", "single"),
+    ("apps/v1", "StatefulSet", "data"),
+];
+
+async fn uids(lone: &Lone<'_>) -> kube::Result<Vec<Option<String>>> {
+    let mut uids = Vec::new();
+    for (api_version, kind, name) in KEPT {
+        uids.push(
+            lone.get(api_version, kind, name)
+                .await?
+                .and_then(|object| object.uid()),
+        );
+    }
+    Ok(uids)
+}
+
+async fn pods(lone: &Lone<'_>) -> kube::Result<Vec<DynamicObject>> {
+    let client = lone
+        .site
+        .client()
+        .map_err(|error| kube::Error::Service(error.into()))?;
+    let pods = api(client, "v1", "Pod", &lone.namespace);
+    Ok(pods.list(&ListParams::default()).await?.items)
+}
+
+async fn replicas(lone: &Lone<'_>, kind: &str, name: &str) -> kube::Result<Option<String>> {
+    lone.field("apps/v1", kind, name, "/spec/replicas").await
+}
+
+#[tokio::test]
+async fn scaling_to_zero_leaves_services_and_configuration_and_no_pods() -> TestResult {
+    let site = site().await?;
+    let namespace = site.fresh_namespace("zero").await?;
+    let mut lone = Lone::launch(site, &namespace, "").await?;
+    lone.manifest = lone.manifest.with("demotion: {policy: ScaleToZero}");
+    lone.edit(&payload()).await?;
+    lone.until_applied().await?;
+    lone.until("Pods of the Deployments and the StatefulSet", async |_| {
+        pods(&lone).await.map(|pods| pods.len() == 4)
+    })
+    .await?;
+    let before = uids(&lone).await?;
+    assert!(before.iter().all(Option::is_some), "{before:?}");
+
+    lone.delete().await?;
+    assert!(pods(&lone).await?.is_empty(), "it counted as stopped with Pods");
+    assert_eq!(uids(&lone).await?, before);
+    for (kind, name) in [
+        ("Deployment", "web"),
+        ("Deployment", "single"),
+        ("StatefulSet", "data"),
+    ] {
+        assert_eq!(
+            replicas(&lone, kind, name).await?.as_deref(),
+            Some("0"),
+            "{kind} {name}"
+        );
+    }
+    assert!(lone.get("apps/v1", "DaemonSet", "agent").await?.is_none());
+    lone.until_event("PayloadStopped", "left in place without replicas")
+        .await?;
+
+    // What takes it up again gives it the replicas of the payload: where that says nothing, one.
+    lone.edit(&payload()).await?;
+    lone.until_applied().await?;
+    assert_eq!(uids(&lone).await?, before);
+    for (kind, name, count) in [
+        ("Deployment", "web", "2"),
+        ("Deployment", "single", "1"),
+        ("StatefulSet", "data", "1"),
+    ] {
+        assert_eq!(
+            replicas(&lone, kind, name).await?.as_deref(),
+            Some(count),
+            "{kind} {name}"
+        );
+    }
+    assert!(lone.get("apps/v1", "DaemonSet", "agent").await?.is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn keeping_leaves_everything_running() -> TestResult {
+    let site = site().await?;
+    let namespace = site.fresh_namespace("keep").await?;
+    let mut lone = Lone::launch(site, &namespace, "").await?;
+    lone.manifest = lone.manifest.with("demotion: {policy: Keep}");
+    let gone = workload("Deployment", "gone", "replicas: 1").replace(
+        "name: gone}\nspec",
+        "name: gone, annotations: {flagship.dev/on-demotion: Delete}}\nspec",
+    );
+    lone.edit(&(payload() + &gone)).await?;
+    lone.until_applied().await?;
+    let said = lone
+        .until_condition("SplitBrainPossible", "True", "DemotionKeepsPayload")
+        .await?;
+    assert!(said.contains("runs on beside the next leader's copy"), "{said}");
+    let before = uids(&lone).await?;
+
+    // What the payload drops goes all the same.
+    lone.edit(&gone).await?;
+    lone.until_applied().await?;
+    lone.until_gone("apps/v1", "DaemonSet", "agent").await?;
+    lone.edit(&(payload() + &gone)).await?;
+    lone.until_applied().await?;
+    lone.until_state("Deployment", "gone", ObjectState::Applied)
+        .await?;
+    let kept = uids(&lone).await?;
+    assert!(
+        kept.iter()
+            .zip(&before)
+            .all(|(new, old)| new.is_some() && new != old)
+    );
+
+    lone.delete().await?;
+    assert_eq!(uids(&lone).await?, kept);
+    assert_eq!(replicas(&lone, "Deployment", "web").await?.as_deref(), Some("2"));
+    assert!(lone.get("apps/v1", "DaemonSet", "agent").await?.is_some());
+    assert!(lone.get("apps/v1", "Deployment", "gone").await?.is_none());
+    Ok(())
+}
