@@ -1,13 +1,16 @@
 //! A connection as the switchboard sees it: what waits to be written, and whether it is still in use.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::backlog::{Backlog, Outgoing};
 use super::frame::{Endpoint, Frame, Instance};
+use super::members::SeatId;
 
 /// Answers other than messages that wait on one connection before it is read no further: whoever provokes more has to
 /// read them first.
@@ -24,6 +27,8 @@ pub(super) struct ConnectionId(pub(super) u64);
 #[derive(Clone, Debug)]
 pub(super) struct Opened {
     pub(super) instance: Instance,
+    /// Where the other side is, or a load balancer before it.
+    pub(super) remote: IpAddr,
     /// The address that was dialled, and the port of the other side that it led to.
     pub(super) dialled: Option<(Arc<str>, Option<Endpoint>)>,
 }
@@ -37,13 +42,19 @@ pub(super) enum Work {
     Wait,
 }
 
-/// Wakes the two halves of a connection.
+/// Wakes the parts of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
     /// There may be something to write.
     pub(super) work: Notify,
     /// The answers that were waiting are on their way.
     pub(super) answered: Notify,
+    /// There may be a proof to begin.
+    pub(super) proofs: Notify,
+    /// The other side is no stranger any more; told once.
+    pub(super) trusted: Notify,
+    /// Whether that is so.
+    pub(super) is_trusted: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -53,10 +64,12 @@ pub(super) struct Link {
     /// When a message last went either way; pings do not count.
     pub(super) used_at: Instant,
     /// True once a frame has come in.
-    pub(super) proven: bool,
+    pub(super) is_heard: bool,
     pub(super) retiring: bool,
-    /// How many members were last heard here.
-    pub(super) routes: usize,
+    /// The members here, and which of their callsigns, that the other side has tried as a stranger.
+    pub(super) tried: HashSet<(SeatId, bool)>,
+    /// Those of them at which it has failed, for whom they ought to know.
+    pub(super) failed: Vec<SeatId>,
     pub(super) signals: Arc<Signals>,
     control: VecDeque<Frame>,
     backlog: Backlog,
@@ -68,12 +81,20 @@ impl Link {
             opened,
             opened_at: now,
             used_at: now,
-            proven: false,
+            is_heard: false,
             retiring: false,
-            routes: 0,
+            tried: HashSet::new(),
+            failed: Vec::new(),
             signals: Arc::default(),
             control: VecDeque::new(),
             backlog: Backlog::default(),
+        }
+    }
+
+    /// Takes note that the other side is no stranger.
+    pub(super) fn trust(&mut self) {
+        if !self.signals.is_trusted.swap(true, Ordering::Relaxed) {
+            self.signals.trusted.notify_one();
         }
     }
 
@@ -103,8 +124,8 @@ impl Link {
             let Some(message) = self.backlog.pop(now) else {
                 break;
             };
-            bytes += message.data.weight_bytes();
-            frames.push(Frame::Data(message.data));
+            bytes += message.weight_bytes();
+            frames.extend(message.data().map(Frame::Data));
         }
         match frames.is_empty() {
             false => Work::Frames(frames),
