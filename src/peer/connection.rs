@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 use tracing::{debug, warn};
@@ -135,7 +135,7 @@ pub(super) async fn run(
     };
     match &read_end {
         // The other side reads on until we close.
-        Ok(()) => shared.switchboard().retire(id),
+        Ok(()) => shared.switchboard().heard_goodbye(Instant::now(), id),
         Err(ReadError::Codec(_) | ReadError::SecondHello | ReadError::NotAsked) => {
             let error = read_end
                 .as_ref()
@@ -144,7 +144,7 @@ pub(super) async fn run(
                 .unwrap_or_default();
             let mut switchboard = shared.switchboard();
             switchboard.control(id, Frame::Error(Refusal::new(Code::Malformed, error)));
-            switchboard.retire(id);
+            switchboard.heard_goodbye(Instant::now(), id);
         }
         Err(_) => return log_end(id, remote, read_end),
     }
@@ -166,7 +166,7 @@ fn log_end(id: ConnectionId, remote: SocketAddr, end: Result<(), ReadError>) {
 async fn admit(shared: &Shared, id: ConnectionId, signals: &Signals, mut permit: Option<Permit>) {
     match timeout(shared.timing.prove_max, signals.trusted.notified()).await {
         Ok(()) => permit.iter_mut().for_each(Permit::shaken),
-        Err(_) => shared.switchboard().retire_stranger(id),
+        Err(_) => shared.switchboard().retire_stranger(Instant::now(), id),
     }
     // The permit is kept until the connection has ended.
     std::future::pending().await
@@ -247,7 +247,7 @@ fn take(
     let now = Instant::now();
     match frame {
         Frame::Data(data) => switchboard.received(now, id, data, received_at),
-        Frame::Find(find) => switchboard.asked_for_seats(id, &find),
+        Frame::Find(find) => switchboard.asked_for_seats(now, id, &find),
         Frame::Found(found) => switchboard.found(now, id, &found),
         // Here and not with the other proofs, since messages may follow at once.
         Frame::Accept(accept) => {
@@ -263,16 +263,16 @@ fn take(
             }
         }
         Frame::Open(_) | Frame::Offer(_) | Frame::Confirm(_) => {
-            switchboard.heard(id);
+            switchboard.heard(now, id);
             return Ok(Taken::Proof(frame));
         }
         Frame::Ping => {
-            switchboard.heard(id);
+            switchboard.heard(now, id);
             switchboard.control(id, Frame::Pong);
         }
-        Frame::Pong => switchboard.heard(id),
+        Frame::Pong => switchboard.heard(now, id),
         Frame::Unknown(kind) => {
-            switchboard.heard(id);
+            switchboard.heard(now, id);
             let refusal = Refusal::new(Code::UnknownType, format_args!("{kind:?} is not known"));
             switchboard.control(id, Frame::Error(refusal));
         }
@@ -310,8 +310,12 @@ async fn write(
         let (frames, is_last) = match next {
             Work::Frames(frames) => (frames, false),
             Work::Goodbye => (vec![Frame::Goodbye], true),
-            Work::Wait => {
-                signals.work.notified().await;
+            Work::Wait(until) => {
+                let look = signals.work.notified();
+                match until {
+                    Some(until) => drop(timeout_at(until, look).await),
+                    None => look.await,
+                }
                 continue;
             }
         };

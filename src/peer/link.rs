@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -18,6 +19,9 @@ const CONTROL: usize = 16;
 
 /// One write carries at most this much, so that a pong never waits behind more.
 const BATCH_BYTES: usize = 64 * 1024;
+
+/// A retired connection waits this long at most for proofs that are under way: two round trips on the slowest links.
+const PROOFS_MAX: Duration = Duration::from_secs(1);
 
 /// Names a connection within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,7 +43,8 @@ pub(super) enum Work {
     Frames(Vec<Frame>),
     /// Everything is written: say goodbye.
     Goodbye,
-    Wait,
+    /// Nothing now; look again when told, or at this time.
+    Wait(Option<Instant>),
 }
 
 /// Wakes the parts of a connection.
@@ -66,6 +71,10 @@ pub(super) struct Link {
     /// True once a frame has come in.
     pub(super) is_heard: bool,
     pub(super) retiring: bool,
+    /// Until when it waits for proofs.
+    waits_until: Option<Instant>,
+    /// Proofs that the other side has asked for and not finished.
+    pub(super) asked: usize,
     /// The members here, and which of their callsigns, that the other side has tried as a stranger.
     pub(super) tried: HashSet<(SeatId, bool)>,
     /// Those of them at which it has failed, for whom they ought to know.
@@ -83,6 +92,8 @@ impl Link {
             used_at: now,
             is_heard: false,
             retiring: false,
+            waits_until: None,
+            asked: 0,
             tried: HashSet::new(),
             failed: Vec::new(),
             signals: Arc::default(),
@@ -115,8 +126,22 @@ impl Link {
         self.control.len() >= CONTROL
     }
 
-    /// What to write now.
-    pub(super) fn take_work(&mut self, now: Instant) -> Work {
+    /// Takes the connection out of use. While proofs are under way on it, it waits a little with its goodbye: neither
+    /// side must take a channel for open that the other has not heard of.
+    pub(super) fn retire(&mut self, now: Instant) {
+        self.retiring = true;
+        self.waits_until = Some(now + PROOFS_MAX);
+        self.signals.work.notify_one();
+    }
+
+    /// The other side says nothing more.
+    pub(super) fn hear_goodbye(&mut self) {
+        self.waits_until = None;
+        self.signals.work.notify_one();
+    }
+
+    /// What to write now; `proving` tells whether this process has proofs under way on it.
+    pub(super) fn take_work(&mut self, now: Instant, proving: bool) -> Work {
         let mut frames: Vec<Frame> = self.control.drain(..).collect();
         self.signals.answered.notify_one();
         let mut bytes = 0;
@@ -129,8 +154,12 @@ impl Link {
         }
         match frames.is_empty() {
             false => Work::Frames(frames),
-            true if self.retiring => Work::Goodbye,
-            true => Work::Wait,
+            true if self.retiring => {
+                let waits = proving || self.asked > 0;
+                let until = self.waits_until.filter(|until| waits && now < *until);
+                until.map_or(Work::Goodbye, |until| Work::Wait(Some(until)))
+            }
+            true => Work::Wait(None),
         }
     }
 

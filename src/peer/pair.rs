@@ -392,6 +392,14 @@ impl Pair {
         self.tries.is_empty() && !self.openings.is_empty()
     }
 
+    /// Whether this process has proofs under way on a connection.
+    pub(super) fn is_proving(&self, link: ConnectionId) -> bool {
+        self.tries.values().any(|begun| {
+            let opening = self.openings.get(&begun.wish);
+            opening.is_some_and(|opening| opening.link == Some(link))
+        })
+    }
+
     /// The connection has ended, and with it the proofs on it; returns what waited for them.
     pub(super) fn link_ended(&mut self, link: ConnectionId, now: Instant) -> Vec<Outgoing> {
         let is_apart = self.links.is_empty();

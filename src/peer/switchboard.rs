@@ -324,7 +324,7 @@ impl Switchboard {
         let mut link = Link::new(now, opened.clone());
         let signals = Arc::clone(&link.signals);
         if self.shut_down {
-            link.retiring = true;
+            link.retire(now);
             self.links.insert(id, link);
             return (signals, Vec::new());
         }
@@ -360,7 +360,7 @@ impl Switchboard {
 
     /// Takes note that a frame came in. The first one shows that the connection works both ways: older ones to the
     /// same controller are retired.
-    pub(super) fn heard(&mut self, id: ConnectionId) {
+    pub(super) fn heard(&mut self, now: Instant, id: ConnectionId) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -375,14 +375,14 @@ impl Switchboard {
         // A retired connection is not among them, and retires none.
         if siblings.contains(&id) {
             for older in siblings.into_iter().take_while(|sibling| *sibling != id) {
-                self.retire(older);
+                self.retire(now, older);
             }
         }
     }
 
     /// Gives a message to the member that it is for, or answers that there is none.
     pub(super) fn received(&mut self, now: Instant, id: ConnectionId, data: Data, received_at: Duration) {
-        self.heard(id);
+        self.heard(now, id);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -422,8 +422,8 @@ impl Switchboard {
     }
 
     /// Answers who is served at a port.
-    pub(super) fn asked_for_seats(&mut self, id: ConnectionId, find: &Find) {
-        self.heard(id);
+    pub(super) fn asked_for_seats(&mut self, now: Instant, id: ConnectionId, find: &Find) {
+        self.heard(now, id);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -444,7 +444,7 @@ impl Switchboard {
 
     /// The other side says who is served at its port.
     pub(super) fn found(&mut self, now: Instant, id: ConnectionId, found: &Found) {
-        self.heard(id);
+        self.heard(now, id);
         let failures = self.pair_of(id).map(|pair| pair.found(found)).unwrap_or_default();
         self.failed(now, id, failures);
         self.stir(id);
@@ -475,6 +475,7 @@ impl Switchboard {
         if is_stranger {
             link.tried.insert((id, open.former));
         }
+        link.asked += 1;
         Ok(Asked {
             seat: id,
             callsign,
@@ -490,6 +491,7 @@ impl Switchboard {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
+        link.asked = link.asked.saturating_sub(1);
         let key = ChannelKey {
             number: confirm.channel,
             is_ours: false,
@@ -521,6 +523,8 @@ impl Switchboard {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
+        link.asked = link.asked.saturating_sub(1);
+        link.signals.work.notify_one();
         let is_trusted = link.signals.is_trusted.load(Ordering::Relaxed);
         // Whoever knows another group's callsign looks through all, and is told apart from who knows none.
         if is_trusted && !asked.is_by_name {
@@ -595,13 +599,13 @@ impl Switchboard {
                 .is_some_and(|pair| !pair.is_trusted() && pair.is_stuck());
         if is_over {
             // As a stranger this process gets no further answers on this connection; another one gets them.
-            self.retire(id);
+            self.retire(now, id);
         }
     }
 
     /// The other side has opened a channel that was asked for; false if it was not.
     pub(super) fn accepted(&mut self, now: Instant, id: ConnectionId, accept: Accept) -> bool {
-        self.heard(id);
+        self.heard(now, id);
         let Some(instance) = self.links.get(&id).map(|link| link.opened.instance) else {
             return true;
         };
@@ -640,7 +644,7 @@ impl Switchboard {
 
     /// The other side refused something of ours.
     pub(super) fn refused(&mut self, now: Instant, id: ConnectionId, refusal: &Refusal) {
-        self.heard(id);
+        self.heard(now, id);
         let Some(number) = refusal.channel else {
             if refusal.endpoint.is_some() {
                 let code = refusal.code;
@@ -683,20 +687,23 @@ impl Switchboard {
 
     /// What a connection should write now.
     pub(super) fn take_work(&mut self, now: Instant, id: ConnectionId) -> Work {
-        self.links
-            .get_mut(&id)
-            .map_or(Work::Goodbye, |link| link.take_work(now))
+        let Some(link) = self.links.get_mut(&id) else {
+            return Work::Goodbye;
+        };
+        let pair = self.pairs.get(&link.opened.instance);
+        let proving = link.retiring && pair.is_some_and(|pair| pair.is_proving(id));
+        link.take_work(now, proving)
     }
 
     /// Takes a connection out of use: it writes what is queued, says goodbye and ends.
-    pub(super) fn retire(&mut self, id: ConnectionId) {
+    pub(super) fn retire(&mut self, now: Instant, id: ConnectionId) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        if std::mem::replace(&mut link.retiring, true) {
+        if link.retiring {
             return;
         }
-        link.signals.work.notify_one();
+        link.retire(now);
         let instance = link.opened.instance;
         let Some(pair) = self.pairs.get_mut(&instance) else {
             return;
@@ -707,17 +714,25 @@ impl Switchboard {
         }
     }
 
+    /// The other side says nothing more on a connection.
+    pub(super) fn heard_goodbye(&mut self, now: Instant, id: ConnectionId) {
+        self.retire(now, id);
+        if let Some(link) = self.links.get_mut(&id) {
+            link.hear_goodbye();
+        }
+    }
+
     /// Ends what a stranger did not prove in time.
-    pub(super) fn retire_stranger(&mut self, id: ConnectionId) {
+    pub(super) fn retire_stranger(&mut self, now: Instant, id: ConnectionId) {
         let is_trusted = |link: &Link| link.signals.is_trusted.load(Ordering::Relaxed);
         if self.links.get(&id).is_some_and(|link| !is_trusted(link)) {
-            self.retire(id);
+            self.retire(now, id);
         }
     }
 
     /// Removes a connection that has ended, and finds another way for what it had not begun to write.
     pub(super) fn closed(&mut self, now: Instant, id: ConnectionId) -> Vec<Dial> {
-        self.retire(id);
+        self.retire(now, id);
         let Some(mut link) = self.links.remove(&id) else {
             return Vec::new();
         };
@@ -760,7 +775,7 @@ impl Switchboard {
             .iter()
             .filter(|(_, link)| now.duration_since(link.used_at) > IDLE_RETIRE);
         for id in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.retire(id);
+            self.retire(now, id);
         }
         let is_apart = |since: Instant| now.duration_since(since) > APART_FORGET;
         self.pairs
@@ -774,10 +789,10 @@ impl Switchboard {
     }
 
     /// Takes every connection out of use and refuses everything from here on.
-    pub(super) fn shut_down(&mut self) {
+    pub(super) fn shut_down(&mut self, now: Instant) {
         self.shut_down = true;
         for id in self.links.keys().copied().collect::<Vec<_>>() {
-            self.retire(id);
+            self.retire(now, id);
         }
         self.members.wake_all();
     }

@@ -283,7 +283,7 @@ impl Transport {
     /// When some had not within `limit`; they are cut off.
     pub async fn shut_down(&self, limit: Duration) -> Result<(), Error> {
         self.shared.closing.cancel();
-        self.shared.switchboard().shut_down();
+        self.shared.switchboard().shut_down(Instant::now());
         self.shared.tracker.close();
         if timeout(limit, self.shared.tracker.wait()).await.is_ok() {
             return Ok(());

@@ -257,7 +257,7 @@ fn an_address_is_dialled_once_and_what_waited_goes_first_once_both_have_the_call
             callsign: Callsign::new("federation"),
         }
     );
-    assert_eq!(desk.work(FIRST), Work::Wait);
+    assert_eq!(desk.work(FIRST), Work::Wait(None));
     let confirm = desk.switchboard.confirmed(FIRST, 1, TAG).unwrap();
     assert_eq!(
         (&*confirm.member, confirm.endpoint, confirm.seat),
@@ -273,7 +273,7 @@ fn an_address_is_dialled_once_and_what_waited_goes_first_once_both_have_the_call
         })
     };
     assert_eq!(desk.work(FIRST), Work::Frames(vec![frame(1), frame(2), frame(3)]));
-    assert_eq!(desk.work(FIRST), Work::Wait);
+    assert_eq!(desk.work(FIRST), Work::Wait(None));
     assert_eq!(desk.notices(), [connected("a:1")]);
     // By the address and by the name, the channel is found again.
     assert_eq!((desk.send(&at("a:1"), 4), desk.send(&to_them(), 5)), (None, None));
@@ -381,10 +381,10 @@ fn the_smaller_instance_retires_the_older_connection_once_the_newer_has_answered
     desk.joined(FIRST, 1, "them");
     desk.dialled(SECOND, LARGER, "a:1");
     assert_eq!(desk.work(SECOND), Work::Frames(vec![Frame::Ping]));
-    assert_eq!(desk.work(FIRST), Work::Wait);
-    desk.switchboard.heard(SECOND);
+    assert_eq!(desk.work(FIRST), Work::Wait(None));
+    desk.switchboard.heard(desk.now, SECOND);
     assert_eq!(desk.work(FIRST), Work::Goodbye);
-    assert_eq!(desk.work(SECOND), Work::Wait);
+    assert_eq!(desk.work(SECOND), Work::Wait(None));
     // Whoever was heard on the old one is reached through the new one.
     desk.send(&to_them(), 1);
     assert_eq!(desk.bodies(SECOND), ["1"]);
@@ -395,9 +395,12 @@ fn the_larger_instance_leaves_the_choice_to_the_other() {
     let mut desk = Desk::new();
     desk.accept(FIRST, SMALLER);
     desk.accept(SECOND, SMALLER);
-    desk.switchboard.heard(FIRST);
-    desk.switchboard.heard(SECOND);
-    assert_eq!((desk.work(FIRST), desk.work(SECOND)), (Work::Wait, Work::Wait));
+    desk.switchboard.heard(desk.now, FIRST);
+    desk.switchboard.heard(desk.now, SECOND);
+    assert_eq!(
+        (desk.work(FIRST), desk.work(SECOND)),
+        (Work::Wait(None), Work::Wait(None))
+    );
 }
 
 #[test]
@@ -405,19 +408,56 @@ fn the_two_ends_of_a_connection_to_ourselves_both_stay() {
     let mut desk = Desk::new();
     desk.accept(FIRST, OURS);
     desk.accept(SECOND, OURS);
-    desk.switchboard.heard(FIRST);
-    desk.switchboard.heard(SECOND);
-    assert_eq!((desk.work(FIRST), desk.work(SECOND)), (Work::Wait, Work::Wait));
+    desk.switchboard.heard(desk.now, FIRST);
+    desk.switchboard.heard(desk.now, SECOND);
+    assert_eq!(
+        (desk.work(FIRST), desk.work(SECOND)),
+        (Work::Wait(None), Work::Wait(None))
+    );
+}
+
+#[test]
+fn a_retired_connection_finishes_the_proofs_that_are_under_way() {
+    let mut desk = Desk::new();
+    desk.send(&at("a:1"), 1);
+    desk.dialled(FIRST, LARGER, "a:1");
+    let job = desk.job(FIRST).unwrap();
+    let asked = desk.switchboard.asked(desk.now, FIRST, &open(1, "us")).unwrap();
+    desk.switchboard.retire(desk.now, FIRST);
+    let until = Some(desk.now + Duration::from_secs(1));
+    assert_eq!(desk.work(FIRST), Work::Wait(until));
+    desk.confirmed(FIRST, job.channel);
+    assert!(
+        desk.switchboard
+            .accepted(desk.now, FIRST, accept(job.channel, "them"))
+    );
+    assert_eq!(desk.bodies(FIRST), ["1"]);
+    assert_eq!(desk.work(FIRST), Work::Wait(until));
+    desk.switchboard.unproven(desk.now, FIRST, &asked);
+    assert_eq!(desk.work(FIRST), Work::Goodbye);
+    // It does not wait for ever, nor for what cannot come any more.
+    for gone in [false, true] {
+        desk.accept(SECOND, OTHER);
+        desk.switchboard.asked(desk.now, SECOND, &open(1, "us")).unwrap();
+        desk.switchboard.retire(desk.now, SECOND);
+        assert!(matches!(desk.work(SECOND), Work::Wait(Some(_))));
+        match gone {
+            true => desk.switchboard.heard_goodbye(desk.now, SECOND),
+            false => desk.later(1_000),
+        }
+        assert_eq!(desk.work(SECOND), Work::Goodbye);
+        desk.switchboard.closed(desk.now, SECOND);
+    }
 }
 
 #[test]
 fn a_frame_on_a_retired_connection_retires_nothing() {
     let mut desk = Desk::new();
     desk.accept(FIRST, LARGER);
-    desk.switchboard.retire(FIRST);
+    desk.switchboard.retire(desk.now, FIRST);
     desk.accept(SECOND, LARGER);
-    desk.switchboard.heard(FIRST);
-    assert_eq!(desk.work(SECOND), Work::Wait);
+    desk.switchboard.heard(desk.now, FIRST);
+    assert_eq!(desk.work(SECOND), Work::Wait(None));
 }
 
 #[test]
@@ -426,7 +466,7 @@ fn a_retired_connection_writes_what_it_has_before_it_says_goodbye() {
     desk.accept(FIRST, LARGER);
     desk.joined(FIRST, 1, "them");
     desk.send(&to_them(), 1);
-    desk.switchboard.retire(FIRST);
+    desk.switchboard.retire(desk.now, FIRST);
     assert_eq!(desk.bodies(FIRST), ["1"]);
     assert_eq!(desk.work(FIRST), Work::Goodbye);
 }
@@ -588,7 +628,7 @@ fn what_is_asked_for_in_vain_is_refused_with_the_reason() {
             endpoint,
             after: SeatNumber(after),
         };
-        desk.switchboard.asked_for_seats(FIRST, &find);
+        desk.switchboard.asked_for_seats(desk.now, FIRST, &find);
         let frame = match answer {
             Ok(seats) => Frame::Found(Found { endpoint, seats }),
             Err(detail) => Frame::Error(Refusal {
@@ -818,7 +858,7 @@ fn among_friends_members_are_looked_for_side_by_side_and_few_at_a_time() {
     assert!(jobs.iter().all(|job| job.callsign == Callsign::new("other")));
     desk.switchboard.unfit(desk.now, SECOND, jobs[0].channel, false);
     let next = desk.switchboard.take_job(SECOND).unwrap();
-    assert_eq!(next.target, Target::Seat(SeatNumber(5)));
+    assert_eq!(next.target, Target::Seat(SeatNumber(6)), "the first is taken");
     // Once it is found, the other tries come to nothing and to no notice.
     assert_eq!(desk.confirmed(SECOND, jobs[1].channel).as_deref(), Some("other"));
     assert!(
@@ -958,10 +998,13 @@ fn a_connection_without_messages_is_retired_and_pings_do_not_save_it() {
     desk.joined(SECOND, 1, "them");
     desk.later(59_000);
     desk.receive(SECOND, theirs(1));
-    desk.switchboard.heard(FIRST);
+    desk.switchboard.heard(desk.now, FIRST);
     desk.later(2_000);
     desk.switchboard.sweep(desk.now);
-    assert_eq!((desk.work(FIRST), desk.work(SECOND)), (Work::Goodbye, Work::Wait));
+    assert_eq!(
+        (desk.work(FIRST), desk.work(SECOND)),
+        (Work::Goodbye, Work::Wait(None))
+    );
 }
 
 #[test]
@@ -983,7 +1026,7 @@ fn after_shutdown_everything_says_goodbye_and_nothing_begins() {
     desk.accept(FIRST, LARGER);
     desk.joined(FIRST, 1, "them");
     desk.send(&to_them(), 1);
-    desk.switchboard.shut_down();
+    desk.switchboard.shut_down(desk.now);
     assert_eq!(desk.bodies(FIRST), ["1"]);
     assert_eq!(desk.work(FIRST), Work::Goodbye);
     desk.accept(SECOND, LARGER);
