@@ -6,11 +6,12 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::backlog::{Backlog, Outgoing};
-use super::frame::{Accept, ChannelKey, Code, Endpoint, Find, Found, SeatNumber, Target};
+use super::frame::{Accept, ChannelKey, Code, Data, Endpoint, Find, Found, SeatNumber, Target};
 use super::link::ConnectionId;
 use super::members::SeatId;
 use super::proof::Callsign;
@@ -23,6 +24,9 @@ const TRIES: usize = 64;
 
 /// Of these, for one member that looks for its like at a port: whoever is found at once has few tries wasted.
 const TRIES_PER_SEARCH: usize = 4;
+
+/// Messages that are kept until the acceptance of their channel: as many as a sender has waiting.
+const EARLY: usize = 16;
 
 /// An open channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +77,23 @@ struct Try {
     former: bool,
     /// Whether the other side has shown that it knows the callsign.
     is_confirmed: bool,
+    early: Vec<Early>,
+}
+
+/// A message that came before the acceptance of its channel.
+#[derive(Debug)]
+pub(super) struct Early {
+    pub(super) id: ConnectionId,
+    pub(super) data: Data,
+    pub(super) received_at: Duration,
+}
+
+/// A channel that has just been opened, with what waited for it.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) key: ChannelKey,
+    pub(super) waiting: Backlog,
+    pub(super) early: Vec<Early>,
 }
 
 /// What comes next in opening channels.
@@ -259,6 +280,7 @@ impl Pair {
                 target: target.clone(),
                 former,
                 is_confirmed: false,
+                early: Vec::new(),
             };
             self.tries.insert(channel, begun);
             return Some(Step::Prove(Job {
@@ -348,13 +370,28 @@ impl Pair {
         self.conclude(&begun.wish)
     }
 
-    /// The other side has accepted: returns the new channel and what waited for it.
-    pub(super) fn accepted(&mut self, accept: Accept) -> Option<(ChannelKey, Backlog)> {
+    /// Whether a channel is as good as open: all that is missing is to hear it.
+    pub(super) fn is_awaited(&self, key: ChannelKey) -> bool {
+        let begun = self.tries.get(&key.number).filter(|_| key.is_ours);
+        begun.is_some_and(|begun| begun.is_confirmed)
+    }
+
+    /// Keeps what has overtaken the acceptance on another connection.
+    pub(super) fn keep(&mut self, key: ChannelKey, early: Early) {
+        if let Some(begun) = self.tries.get_mut(&key.number)
+            && begun.early.len() < EARLY
+        {
+            begun.early.push(early);
+        }
+    }
+
+    /// The other side has accepted; none where it was not asked to.
+    pub(super) fn accepted(&mut self, accept: Accept) -> Option<Accepted> {
         let is_confirmed = self.tries.get(&accept.channel)?.is_confirmed;
         if !is_confirmed {
             return None;
         }
-        let wish = self.tries.remove(&accept.channel)?.wish;
+        let Try { wish, early, .. } = self.tries.remove(&accept.channel)?;
         let waiting = self.openings.remove(&wish).map(|opening| opening.waiting);
         self.queue.retain(|queued| *queued != wish);
         let key = ChannelKey {
@@ -368,7 +405,11 @@ impl Pair {
             their_seat: accept.seat,
         };
         self.add(key, channel);
-        Some((key, waiting.unwrap_or_default()))
+        Some(Accepted {
+            key,
+            waiting: waiting.unwrap_or_default(),
+            early,
+        })
     }
 
     /// Ends an opening that has nothing left to try.

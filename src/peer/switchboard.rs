@@ -39,7 +39,7 @@ use super::guesses::{Guesser, Guesses};
 use super::link::{ConnectionId, Link, Opened, Signals, Work};
 use super::mailbox::{Event, Incoming, Notice};
 use super::members::{Credentials, Members, SeatId};
-use super::pair::{Channel, Failure, Job, Pair, Step, Want};
+use super::pair::{Channel, Early, Failure, Job, Pair, Step, Want};
 use super::proof::Callsign;
 
 /// A connection without messages, other than pings, is retired after this.
@@ -391,8 +391,20 @@ impl Switchboard {
             is_ours: !data.opener,
         };
         let instance = link.opened.instance;
-        let channel = self.pairs.get(&instance).and_then(|pair| pair.channel(key));
-        let Some(channel) = channel else {
+        let Some(pair) = self.pairs.get_mut(&instance) else {
+            return;
+        };
+        let Some(channel) = pair.channel(key) else {
+            if pair.is_awaited(key) {
+                return pair.keep(
+                    key,
+                    Early {
+                        id,
+                        data,
+                        received_at,
+                    },
+                );
+            }
             return link.control(Frame::Error(Refusal::of_channel(Code::UnknownChannel, key)));
         };
         link.used_at = now;
@@ -610,12 +622,15 @@ impl Switchboard {
             return true;
         };
         let accepted = self.pairs.get_mut(&instance).map(|pair| pair.accepted(accept));
-        let Some(Some((key, mut waiting))) = accepted else {
+        let Some(Some(mut opened)) = accepted else {
             return false;
         };
-        self.joined(id, instance, key);
-        while let Some(message) = waiting.pop(now) {
-            self.push(now, id, key, message);
+        self.joined(id, instance, opened.key);
+        while let Some(message) = opened.waiting.pop(now) {
+            self.push(now, id, opened.key, message);
+        }
+        for early in opened.early {
+            self.received(now, early.id, early.data, early.received_at);
         }
         self.stir(id);
         true

@@ -417,6 +417,33 @@ fn the_two_ends_of_a_connection_to_ourselves_both_stay() {
 }
 
 #[test]
+fn what_overtakes_the_acceptance_of_its_channel_is_kept() {
+    let mut desk = Desk::new();
+    desk.send(&at("a:1"), 1);
+    desk.dialled(FIRST, LARGER, "a:1");
+    desk.accept(SECOND, LARGER);
+    let job = desk.job(FIRST).unwrap();
+    let key = ChannelKey {
+        number: job.channel,
+        is_ours: true,
+    };
+    desk.confirmed(FIRST, job.channel);
+    desk.notices();
+    desk.receive(SECOND, key);
+    assert!(matches!(desk.switchboard.take_event(desk.us), Ok(None)));
+    assert!(
+        desk.switchboard
+            .accepted(desk.now, FIRST, accept(job.channel, "them"))
+    );
+    match desk.switchboard.take_event(desk.us) {
+        Ok(Some(Event::Message(message))) => {
+            assert_eq!((&*message.from, message.via), ("them", ReplyRoute(SECOND, key)));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_retired_connection_finishes_the_proofs_that_are_under_way() {
     let mut desk = Desk::new();
     desk.send(&at("a:1"), 1);
