@@ -27,6 +27,8 @@ use crate::observe::serve::{ServeError, Server};
 use crate::payload::{Access, AccessError, Catalog};
 use crate::peer::{self, Transport};
 
+/// What a controller waits for that is not ready.
+const NOT_READY: &str = "the watch on MultiClusters is not established";
 /// How long the main loop may be silent before the process counts as hung.
 const STALL_LIMIT: Duration = Duration::from_secs(15);
 /// After the watch on MultiClusters has failed.
@@ -76,7 +78,7 @@ pub enum Error {
 /// The controller could not start, or something that it cannot do without failed.
 pub async fn run(options: Options) -> Result<(), Error> {
     let metrics = Metrics::new();
-    let health = Health::new(STALL_LIMIT);
+    let health = Health::new(STALL_LIMIT, NOT_READY);
     let server = Server::bind(options.metrics_address).await?;
     tracing::info!(address = %server.address(), "serves /livez, /readyz and /metrics");
     let serving = CancellationToken::new();
@@ -201,7 +203,7 @@ impl Members {
                 }
                 Ok(watcher::Event::InitDone) => {
                     failing = false;
-                    health.set_watching(true);
+                    health.set_ready(true);
                     self.keep(&listed);
                 }
                 Ok(watcher::Event::Apply(object)) => {
@@ -309,7 +311,7 @@ impl Backoff for Steady {
 /// A watch that stood is begun again after most failures; without the definition there is nothing to be watched.
 fn take_failure(health: &Health, error: &watcher::Error) {
     if matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.is_not_found()) {
-        health.set_watching(false);
+        health.set_ready(false);
     }
 }
 
@@ -364,14 +366,14 @@ mod tests {
 
     #[test]
     fn a_controller_is_ready_when_its_watch_has_stood_and_until_the_definition_is_missing() {
-        let health = Health::new(STALL_LIMIT);
+        let health = Health::new(STALL_LIMIT, NOT_READY);
         let failure = |code, reason| {
             let status = Status::failure("no", reason).with_code(code).boxed();
             watcher::Error::InitialListFailed(kube::Error::Api(status))
         };
         take_failure(&health, &failure(403, "Forbidden"));
         assert!(health.ready().is_err(), "it never stood");
-        health.set_watching(true);
+        health.set_ready(true);
         take_failure(&health, &failure(503, "ServiceUnavailable"));
         assert!(health.ready().is_ok());
         take_failure(&health, &failure(404, "NotFound"));
