@@ -3,6 +3,7 @@
 mod mail;
 mod telling;
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use super::ear::Ear;
 use super::eligibility::{Eligibility, Verdict};
 use super::group_settings::{milliseconds, settings};
 use super::lifecycle::{self, Ask};
+use super::load_balancer::Found;
 use super::own_address::OwnAddress;
 use super::petition::Petition;
 use super::shared::{Objects, Shared};
@@ -226,6 +228,7 @@ impl Shell {
                         }
                         self.finalizer.keep(&self.shared, &self.object);
                         self.take_petition();
+                        self.follow_load_balancer();
                         self.judge_fitness();
                     }
                     self.step(election::Event::Tick);
@@ -364,8 +367,9 @@ impl Shell {
         self.take_payload();
         self.listen();
         if let Some(spec) = &self.spec {
-            let address = spec.service_address.as_ref().map(ToString::to_string);
-            self.own_address.check(address, &self.shared.tasks);
+            if let Some(address) = self.service_address(spec) {
+                self.own_address.check(address, &self.shared.tasks);
+            }
         }
         let is_deleted = self.object.metadata.deletion_timestamp.is_some();
         let standing = lifecycle::Standing {
@@ -395,6 +399,40 @@ impl Shell {
             }
         }
         self.take_petition();
+    }
+
+    /// How the others reach this member: as the spec says, else by the controller's LoadBalancer Service.
+    /// Nothing for the moment in which that is asked for; else why there is none.
+    fn service_address(&self, spec: &ValidSpec) -> Option<Result<String, String>> {
+        if let Some(address) = &spec.service_address {
+            return Some(Ok(address.to_string()));
+        }
+        let namespace = &self.shared.options.config.default_namespace;
+        let found = self
+            .shared
+            .load_balancer
+            .found(&self.shared.client, namespace, &self.shared.exit);
+        match found {
+            Found::Asked => None,
+            Found::Nothing(why) => Some(Err(why)),
+            Found::Host(host) => Some(Ok(match host.parse::<Ipv6Addr>() {
+                Ok(ip) => format!("[{ip}]:{}", spec.listen.port()),
+                Err(_) => format!("{host}:{}", spec.listen.port()),
+            })),
+        }
+    }
+
+    /// A load balancer may get its address late, and another one later.
+    fn follow_load_balancer(&mut self) {
+        let Some(spec) = self.spec.as_ref().filter(|spec| spec.service_address.is_none()) else {
+            return;
+        };
+        if let Some(address) = self.service_address(spec)
+            && self.own_address.check(address, &self.shared.tasks)
+            && let Some(config) = self.config()
+        {
+            self.step(election::Event::Configured(config));
+        }
     }
 
     /// Tells the election how well this member could lead, when that changes.
@@ -466,10 +504,10 @@ impl Shell {
         let settings = settings(spec).ok()?;
         // Without an address the others cannot dial this member, but they can answer it.
         let unnamed = || format!("{}.invalid:{}", self.id, spec.listen.port());
-        let address = spec
-            .service_address
-            .as_ref()
-            .map_or_else(unnamed, ToString::to_string);
+        let address = self
+            .service_address(spec)
+            .and_then(Result::ok)
+            .unwrap_or_else(unnamed);
         let without = self.object.annotations().get(FOUND_WITHOUT_ANNOTATION);
         let without = without.map_or_else(Vec::new, |list| {
             let parsed = list

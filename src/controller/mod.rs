@@ -14,6 +14,7 @@ mod eligibility;
 mod finalizer;
 mod group_settings;
 mod lifecycle;
+mod load_balancer;
 mod member;
 mod own_address;
 mod petition;
@@ -28,6 +29,7 @@ mod turns;
 mod unreachable;
 mod words;
 
+pub(crate) use load_balancer::SERVICE;
 pub use supervisor::{Error, run};
 
 use std::net::{IpAddr, SocketAddr};

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Options;
 use super::api_server::ApiServer;
+use super::load_balancer::LoadBalancer;
 use crate::api::MultiCluster;
 use crate::observe::events::Events;
 use crate::observe::metrics::Metrics;
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     /// For reads and small writes: sends each request once.
     pub client: Client,
     pub api_server: ApiServer,
+    pub load_balancer: LoadBalancer,
     /// For watches that last.
     pub watching: Client,
     pub access: Access,

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::api_server::ApiServer;
+use super::load_balancer::LoadBalancer;
 use super::reading::readable;
 use super::shared::Shared;
 use super::turns::Turns;
@@ -96,6 +97,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let shared = Arc::new(Shared {
         client,
         api_server: ApiServer::default(),
+        load_balancer: LoadBalancer::default(),
         watching: watching.clone(),
         catalog: Arc::new(Catalog::new(access.clone())),
         access,

@@ -6,6 +6,7 @@ use k8s_openapi::api::rbac::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::manifest::{CONTROLLER, metadata};
+use crate::controller::SERVICE;
 
 /// The label by which a ClusterRole becomes part of what payloads may contain.
 const PAYLOAD_LABEL: &str = "flagship.dev/payload";
@@ -59,6 +60,11 @@ fn controller() -> ClusterRole {
         rule("", &["pods"], &["list"]),
         rule("apps", &["replicasets"], &["list"]),
         rule("batch", &["jobs"], &["list"]),
+        // Its own Service tells the address of a member whose spec names none.
+        PolicyRule {
+            resource_names: Some(vec![SERVICE.to_owned()]),
+            ..rule("", &["services"], &["get"])
+        },
     ];
     role(CONTROLLER_ROLE, "What the controller needs for itself.", rules)
 }
