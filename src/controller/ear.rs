@@ -4,10 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::api::ValidSpec;
-use crate::peer::{self, GroupKey, Inbox, Listener, Transport};
+use crate::peer::{self, Callsign, Credentials, Inbox, Listener, To, Transport};
 
 /// After a port could not be listened on.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
@@ -51,9 +52,9 @@ impl Ear {
             Some(open) => Ok(open.listener),
             None => transport.listen(address),
         };
-        let group = GroupKey::of_callsign(&spec.callsign);
+        let credentials = Credentials::new(Callsign::new(&spec.callsign));
         let opened = listener.and_then(|listener| {
-            let inbox = transport.register(&listener, group, &self.from)?;
+            let inbox = transport.register(&listener, credentials, &self.from)?;
             Ok(Open {
                 listener,
                 address,
@@ -93,11 +94,12 @@ impl Ear {
         self.open = None;
     }
 
-    /// The group whose messages are heard.
-    pub(super) fn group(&self) -> Option<GroupKey> {
-        self.open
-            .as_ref()
-            .map(|open| GroupKey::of_callsign(&open.callsign))
+    /// Sends a message; nothing while nothing is open, since nobody could answer.
+    pub(super) fn send(&self, to: &To, incarnation: u64, body: Arc<RawValue>) -> Result<(), peer::Error> {
+        match &self.open {
+            Some(open) => open.inbox.send(to, incarnation, body),
+            None => Ok(()),
+        }
     }
 
     /// The port that is listened on.

@@ -403,7 +403,17 @@ impl Shell {
 
     /// Tells the election how well this member could lead, when that changes.
     fn judge_fitness(&mut self) {
-        let fitness = if self.is_unfit() {
+        let patience = self.spec.as_ref().and_then(|spec| spec.fail_over_after);
+        let is_cut_off = patience.is_some_and(|patience| {
+            let lost_for = self
+                .shared
+                .api_server
+                .lost_for(&self.shared.client, &self.shared.exit);
+            lost_for.is_some_and(|lost_for| lost_for >= patience)
+        });
+        let fitness = if is_cut_off {
+            Fitness::CutOff
+        } else if self.is_unfit() {
             Fitness::Unfit
         } else {
             Fitness::Fit

@@ -6,6 +6,7 @@
 //! tells users, `announcer` tells it.
 
 mod announcer;
+mod api_server;
 mod application;
 mod chronicle;
 mod ear;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Options;
+use super::api_server::ApiServer;
 use crate::api::MultiCluster;
 use crate::observe::events::Events;
 use crate::observe::metrics::Metrics;
@@ -24,6 +25,7 @@ pub(super) struct Shared {
     pub options: Options,
     /// For reads and small writes: sends each request once.
     pub client: Client,
+    pub api_server: ApiServer,
     /// For watches that last.
     pub watching: Client,
     pub access: Access,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::{Api, ApiResource, DynamicObject};
+use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use tokio::sync::watch;
@@ -13,6 +14,7 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::api_server::ApiServer;
 use super::reading::readable;
 use super::shared::Shared;
 use super::turns::Turns;
@@ -27,6 +29,8 @@ use crate::peer::{self, Transport};
 
 /// How long the main loop may be silent before the process counts as hung.
 const STALL_LIMIT: Duration = Duration::from_secs(15);
+/// After the watch on MultiClusters has failed.
+const WATCH_AGAIN: Duration = Duration::from_secs(1);
 /// How often the main loop shows that it is not.
 const BEAT: Duration = Duration::from_secs(3);
 /// How long members may take to hand over when the process ends; the Pod's grace period is longer by what follows it.
@@ -89,6 +93,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let published = tokio::spawn(publisher.run());
     let shared = Arc::new(Shared {
         client,
+        api_server: ApiServer::default(),
         watching: watching.clone(),
         catalog: Arc::new(Catalog::new(access.clone())),
         access,
@@ -170,8 +175,9 @@ impl Members {
             None => Api::all_with(client, &resource),
         };
         let mut stream = watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
-            .default_backoff()
+            .backoff(Steady)
             .boxed();
+        let mut failing = false;
         let mut beat = interval(BEAT);
         let mut listed: Vec<String> = Vec::new();
         loop {
@@ -194,15 +200,23 @@ impl Members {
                     self.take(object);
                 }
                 Ok(watcher::Event::InitDone) => {
+                    failing = false;
                     health.set_watching(true);
                     self.keep(&listed);
                 }
-                Ok(watcher::Event::Apply(object)) => self.take(object),
+                Ok(watcher::Event::Apply(object)) => {
+                    failing = false;
+                    self.take(object);
+                }
                 Ok(watcher::Event::Delete(object)) => self.drop_member(&object.uid().unwrap_or_default()),
                 Err(error) => {
                     // Members go on without the watch.
                     take_failure(health, &error);
-                    tracing::warn!(%error, "the watch on MultiClusters failed and is begun again");
+                    if std::mem::replace(&mut failing, true) {
+                        tracing::debug!(%error, "the watch on MultiClusters failed again");
+                    } else {
+                        tracing::warn!(%error, "the watch on MultiClusters failed and is begun again every second");
+                    }
                 }
             }
         }
@@ -274,6 +288,22 @@ impl Members {
             }
         }
     }
+}
+
+/// Begins the watch again after the same pause each time: an API server that is back is to be heard at once, and one
+/// watch a second of one controller is no load for it.
+struct Steady;
+
+impl Iterator for Steady {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(WATCH_AGAIN)
+    }
+}
+
+impl Backoff for Steady {
+    fn reset(&mut self) {}
 }
 
 /// A watch that stood is begun again after most failures; without the definition there is nothing to be watched.

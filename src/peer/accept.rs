@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use super::admission::{Overflow, Permit};
 use super::connection;
 use super::frame::Endpoint;
-use super::handshake::{HandshakeError, authenticate};
+use super::handshake::{HandshakeError, greet};
 use super::transport::Shared;
 
 /// The wait after the system refused to accept, most often for want of file descriptors.
@@ -103,27 +103,19 @@ async fn serve(
     stream: TcpStream,
     remote: SocketAddr,
     endpoint: Endpoint,
-    mut permit: Permit,
+    permit: Permit,
 ) {
     let hello = shared.hello(Some(endpoint));
     let shaking = timeout(shared.timing.handshake_max, async {
         connection::tune(&stream, shared.timing.silence_max).map_err(HandshakeError::Tls)?;
-        let stream = shared
-            .tls
-            .acceptor
-            .accept(stream)
-            .await
-            .map_err(HandshakeError::Tls)?;
-        authenticate(stream.into(), &hello).await
+        let secured = shared.tls.accept(stream).await.map_err(HandshakeError::Tls)?;
+        greet(secured, shared.tls.instance, &hello).await
     });
     let Some(shaken) = shared.closing.run_until_cancelled(shaking).await else {
         return;
     };
     match shaken.unwrap_or(Err(HandshakeError::TimedOut)) {
-        Ok(authenticated) => {
-            permit.shaken();
-            connection::run(shared, authenticated, remote, None).await;
-        }
+        Ok(greeted) => connection::run(shared, greeted, remote, None, Some(permit)).await,
         Err(error) => debug!(%remote, %error, "a connection was not accepted"),
     }
 }

@@ -13,8 +13,8 @@ pub struct Limits {
     /// Connections from one source. A whole site may stand behind one address of a load balancer; more than 256
     /// controllers in one site are not expected.
     pub connections_per_source: usize,
-    /// Handshakes at once. One costs about a millisecond of work and lasts a few round trips, so 256 admit some
-    /// thousand an second from far away.
+    /// Handshakes at once, proofs of a callsign included. One costs some milliseconds of work and lasts a few round
+    /// trips, so 256 admit some hundred a second from far away.
     pub handshakes: usize,
     /// Handshakes at once from one source: a quarter, so that it takes several sources to keep others out.
     pub handshakes_per_source: usize,

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::frame::{Data, FRAME_MAX_BYTES};
+use super::frame::{ChannelKey, DATA_OVERHEAD_BYTES, Data, FRAME_MAX_BYTES};
+use super::members::SeatId;
 
 /// Messages of one sender to one receiver that wait at most: every message of the election is repeated or superseded
 /// within a heartbeat, and one step sends a receiver a handful at most.
@@ -22,18 +24,38 @@ const TOTAL_BYTES: usize = 2 * FRAME_MAX_BYTES;
 const AGE_MAX: Duration = Duration::from_secs(3);
 
 /// A message on its way out.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Outgoing {
-    pub(super) data: Data,
+    pub(super) from: SeatId,
+    /// The member that it is for; none where an address is all that is known.
+    pub(super) to: Option<Arc<str>>,
+    /// The channel that it goes over, once one is open.
+    pub(super) channel: Option<ChannelKey>,
+    pub(super) incarnation: u64,
+    pub(super) body: Arc<RawValue>,
     /// Where to dial if the connection that it waits on ends.
     pub(super) address: Option<Arc<str>>,
     pub(super) queued_at: Instant,
 }
 
 impl Outgoing {
+    /// As it travels; none while no channel is open for it.
+    pub(super) fn data(&self) -> Option<Data> {
+        self.channel.map(|channel| Data {
+            channel: channel.number,
+            opener: channel.is_ours,
+            incarnation: self.incarnation,
+            body: Arc::clone(&self.body),
+        })
+    }
+
     fn same_path(&self, other: &Self) -> bool {
-        let (one, two) = (&self.data, &other.data);
-        (one.group, &one.from, &one.to) == (two.group, &two.from, &two.to)
+        (self.from, &self.to, self.channel) == (other.from, &other.to, other.channel)
+    }
+
+    /// An upper bound of the encoded length.
+    pub(super) fn weight_bytes(&self) -> usize {
+        DATA_OVERHEAD_BYTES + self.body.get().len()
     }
 }
 
@@ -54,7 +76,7 @@ impl Backlog {
                 self.remove(oldest);
             }
         }
-        self.bytes += message.data.weight_bytes();
+        self.bytes += message.weight_bytes();
         self.messages.push_back(message);
         while self.messages.len() > TOTAL || self.bytes > TOTAL_BYTES {
             self.remove(0);
@@ -63,14 +85,14 @@ impl Backlog {
 
     fn remove(&mut self, at: usize) {
         if let Some(message) = self.messages.remove(at) {
-            self.bytes -= message.data.weight_bytes();
+            self.bytes -= message.weight_bytes();
         }
     }
 
     /// The oldest message that is still worth sending.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Outgoing> {
         while let Some(message) = self.messages.pop_front() {
-            self.bytes -= message.data.weight_bytes();
+            self.bytes -= message.weight_bytes();
             if now.duration_since(message.queued_at) <= AGE_MAX {
                 return Some(message);
             }

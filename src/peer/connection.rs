@@ -1,28 +1,35 @@
-//! One connection, from its first message to its end.
+//! One connection, from its hellos to its end.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 use tracing::{debug, warn};
 
-use super::frame::{Code, Codec, CodecError, FRAME_MAX_BYTES, Frame, Refusal};
-use super::handshake::Authenticated;
-use super::link::{ConnectionId, Opened, Work};
+use super::admission::Permit;
+use super::frame::{Code, Codec, CodecError, FRAME_MAX_BYTES, Frame, Refusal, STRANGER_MAX_BYTES};
+use super::handshake::Greeted;
+use super::link::{ConnectionId, Opened, Signals, Work};
+use super::prover;
+use super::switchboard::Switchboard;
 use super::transport::Shared;
 use crate::clock::boottime;
 
 /// A retired connection has this long to send what is queued, and the other side as long to do the same.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// Frames of proofs that wait to be looked at: as many as this process has under way, and their answers' ends.
+const PROOF_FRAMES: usize = 128;
 
 /// A write buffer larger than this is given back after use.
 const KEPT_BYTES: usize = 64 * 1024;
@@ -39,6 +46,8 @@ enum ReadError {
     Io(#[source] io::Error),
     #[error("a second hello")]
     SecondHello,
+    #[error("a channel was accepted that was not asked for")]
+    NotAsked,
 }
 
 #[derive(Debug, Error)]
@@ -76,46 +85,58 @@ impl Drop for Registered<'_> {
     }
 }
 
-/// Carries messages until the connection ends.
+/// Proves callsigns and carries messages until the connection ends. A permit of who was accepted counts as one of a
+/// stranger until a callsign is proven.
 pub(super) async fn run(
     shared: &Arc<Shared>,
-    authenticated: Authenticated,
+    greeted: Greeted,
     remote: SocketAddr,
     dialled: Option<Arc<str>>,
+    permit: Option<Permit>,
 ) {
-    let Authenticated {
+    let Greeted {
         stream,
-        codec,
         buffer,
-        peer,
-    } = authenticated;
+        endpoint,
+        binding,
+    } = greeted;
     let id = shared.next_connection();
-    let dialled = dialled.map(|address| (address, peer.endpoint));
     let opened = Opened {
-        instance: peer.instance,
-        dialled,
+        instance: binding.theirs,
+        remote: remote.ip(),
+        dialled: dialled.map(|address| (address, endpoint)),
     };
-    let signals = shared.switchboard().opened(Instant::now(), id, opened);
+    let (signals, dials) = shared.switchboard().opened(Instant::now(), id, opened);
     let registered = Registered { shared, id };
+    shared.dial_all(dials);
 
     let (read_half, write_half) = tokio::io::split(stream);
-    let mut reading = std::pin::pin!(read(shared, id, read_half, codec, buffer, &signals.answered));
-    let mut writing = std::pin::pin!(write(shared, id, write_half, &signals.work));
-    let read_end = tokio::select! {
-        end = &mut reading => end,
-        end = &mut writing => match end {
-            // We said goodbye; the other side may still be sending.
-            Ok(()) => match timeout(LINGER, &mut reading).await {
-                Ok(end) => return log_end(id, remote, end),
-                Err(_) => return debug!(?id, %remote, "no goodbye within {LINGER:?}"),
+    let (proofs, asked) = mpsc::channel(PROOF_FRAMES);
+    let mut reading = std::pin::pin!(read(shared, id, read_half, buffer, &signals, &proofs));
+    let mut writing = std::pin::pin!(write(shared, id, write_half, &signals));
+    let proving = prover::run(shared, id, binding, &signals, asked);
+    let mut background = std::pin::pin!(futures::future::join(
+        proving,
+        admit(shared, id, &signals, permit)
+    ));
+    let read_end = loop {
+        tokio::select! {
+            end = &mut reading => break end,
+            end = &mut writing => match end {
+                // We said goodbye; the other side may still be sending.
+                Ok(()) => match timeout(LINGER, &mut reading).await {
+                    Ok(end) => return log_end(id, remote, end),
+                    Err(_) => return debug!(?id, %remote, "no goodbye within {LINGER:?}"),
+                },
+                Err(error) => return debug!(?id, %remote, %error, "connection ended"),
             },
-            Err(error) => return debug!(?id, %remote, %error, "connection ended"),
-        },
+            ((), ()) = &mut background => {}
+        }
     };
     match &read_end {
         // The other side reads on until we close.
-        Ok(()) => shared.switchboard().retire(id),
-        Err(ReadError::Codec(_) | ReadError::SecondHello) => {
+        Ok(()) => shared.switchboard().heard_goodbye(Instant::now(), id),
+        Err(ReadError::Codec(_) | ReadError::SecondHello | ReadError::NotAsked) => {
             let error = read_end
                 .as_ref()
                 .err()
@@ -123,7 +144,7 @@ pub(super) async fn run(
                 .unwrap_or_default();
             let mut switchboard = shared.switchboard();
             switchboard.control(id, Frame::Error(Refusal::new(Code::Malformed, error)));
-            switchboard.retire(id);
+            switchboard.heard_goodbye(Instant::now(), id);
         }
         Err(_) => return log_end(id, remote, read_end),
     }
@@ -141,43 +162,49 @@ fn log_end(id: ConnectionId, remote: SocketAddr, end: Result<(), ReadError>) {
     }
 }
 
+/// Holds a place among the handshakes until a callsign is proven, and ends the connection if none is in time.
+async fn admit(shared: &Shared, id: ConnectionId, signals: &Signals, mut permit: Option<Permit>) {
+    match timeout(shared.timing.prove_max, signals.trusted.notified()).await {
+        Ok(()) => permit.iter_mut().for_each(Permit::shaken),
+        Err(_) => shared.switchboard().retire_stranger(Instant::now(), id),
+    }
+    // The permit is kept until the connection has ended.
+    std::future::pending().await
+}
+
 /// Reads until the other side's goodbye.
 async fn read(
     shared: &Shared,
     id: ConnectionId,
     mut stream: impl AsyncRead + Unpin,
-    mut codec: Codec,
     mut buffer: BytesMut,
-    answered: &Notify,
+    signals: &Signals,
+    proofs: &mpsc::Sender<Frame>,
 ) -> Result<(), ReadError> {
     let timing = &shared.timing;
     let mut heard_at = Instant::now();
     let mut asked_at = heard_at;
+    let mut codec = Codec {
+        limit_bytes: STRANGER_MAX_BYTES,
+    };
     loop {
-        while let Some(frame) = codec.decode(&mut buffer)? {
+        loop {
+            let is_trusted = signals.is_trusted.load(Ordering::Relaxed);
+            if is_trusted {
+                codec.limit_bytes = FRAME_MAX_BYTES;
+            }
+            let Some(frame) = codec.decode(&mut buffer)? else {
+                break;
+            };
             let received_at = boottime();
             while shared.switchboard().is_behind(id) {
-                answered.notified().await;
+                signals.answered.notified().await;
             }
-            let mut switchboard = shared.switchboard();
-            match frame {
-                Frame::Data(data) => switchboard.received(Instant::now(), id, data, received_at),
-                Frame::Error(refusal) => {
-                    debug!(?id, code = ?refusal.code, detail = refusal.detail, "the other side refused a frame");
-                    switchboard.refused(Instant::now(), id, &refusal);
-                }
-                Frame::Ping => {
-                    switchboard.heard(id);
-                    switchboard.control(id, Frame::Pong);
-                }
-                Frame::Pong => switchboard.heard(id),
-                Frame::Unknown(kind) => {
-                    switchboard.heard(id);
-                    let refusal = Refusal::new(Code::UnknownType, format_args!("{kind:?} is not known"));
-                    switchboard.control(id, Frame::Error(refusal));
-                }
-                Frame::Goodbye => return Ok(()),
-                Frame::Hello(_) => return Err(ReadError::SecondHello),
+            let taken = take(&mut shared.switchboard(), id, frame, received_at)?;
+            match taken {
+                Taken::Whole => {}
+                Taken::Proof(frame) => pass_on(proofs, frame, is_trusted).await,
+                Taken::Goodbye => return Ok(()),
             }
         }
         let wake_at = (asked_at + timing.ping_interval).min(heard_at + timing.silence_max);
@@ -203,12 +230,75 @@ async fn read(
     }
 }
 
+/// What became of a frame.
+enum Taken {
+    Whole,
+    /// The prover has to see it.
+    Proof(Frame),
+    Goodbye,
+}
+
+fn take(
+    switchboard: &mut Switchboard,
+    id: ConnectionId,
+    frame: Frame,
+    received_at: Duration,
+) -> Result<Taken, ReadError> {
+    let now = Instant::now();
+    match frame {
+        Frame::Data(data) => switchboard.received(now, id, data, received_at),
+        Frame::Find(find) => switchboard.asked_for_seats(now, id, &find),
+        Frame::Found(found) => switchboard.found(now, id, &found),
+        // Here and not with the other proofs, since messages may follow at once.
+        Frame::Accept(accept) => {
+            if !switchboard.accepted(now, id, accept) {
+                return Err(ReadError::NotAsked);
+            }
+        }
+        Frame::Error(refusal) => {
+            debug!(?id, code = ?refusal.code, detail = refusal.detail, "the other side refused a frame");
+            switchboard.refused(now, id, &refusal);
+            if refusal.channel.is_some() {
+                return Ok(Taken::Proof(Frame::Error(refusal)));
+            }
+        }
+        Frame::Open(_) | Frame::Offer(_) | Frame::Confirm(_) => {
+            switchboard.heard(now, id);
+            return Ok(Taken::Proof(frame));
+        }
+        Frame::Ping => {
+            switchboard.heard(now, id);
+            switchboard.control(id, Frame::Pong);
+        }
+        Frame::Pong => switchboard.heard(now, id),
+        Frame::Unknown(kind) => {
+            switchboard.heard(now, id);
+            let refusal = Refusal::new(Code::UnknownType, format_args!("{kind:?} is not known"));
+            switchboard.control(id, Frame::Error(refusal));
+        }
+        Frame::Goodbye => return Ok(Taken::Goodbye),
+        Frame::Hello(_) => return Err(ReadError::SecondHello),
+    }
+    Ok(Taken::Whole)
+}
+
+/// Hands a frame to the prover. A stranger's frames are read no faster than they are answered.
+async fn pass_on(proofs: &mpsc::Sender<Frame>, frame: Frame, is_trusted: bool) {
+    let places = if is_trusted { 1 } else { PROOF_FRAMES - 1 };
+    // The prover lives as long as the reader, so there is always room at last.
+    if let Ok(mut permits) = proofs.reserve_many(places).await
+        && let Some(permit) = permits.next()
+    {
+        permit.send(frame);
+    }
+}
+
 /// Writes what the switchboard has, until the connection is retired and has said goodbye.
 async fn write(
     shared: &Shared,
     id: ConnectionId,
     mut stream: impl AsyncWrite + Unpin,
-    work: &Notify,
+    signals: &Signals,
 ) -> Result<(), WriteError> {
     let limit = shared.timing.write_max;
     let mut codec = Codec {
@@ -220,8 +310,12 @@ async fn write(
         let (frames, is_last) = match next {
             Work::Frames(frames) => (frames, false),
             Work::Goodbye => (vec![Frame::Goodbye], true),
-            Work::Wait => {
-                work.notified().await;
+            Work::Wait(until) => {
+                let look = signals.work.notified();
+                match until {
+                    Some(until) => drop(timeout_at(until, look).await),
+                    None => look.await,
+                }
                 continue;
             }
         };

@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use super::Error;
 use super::backlog::{Backlog, Outgoing};
-use super::frame::{Code, Endpoint, Instance, Refusal};
+use super::frame::{Code, Endpoint, Instance, SeatNumber};
 use super::mailbox::Notice;
-use super::members::Member;
+use super::members::SeatId;
+use super::pair::{Failure, Want};
 
 /// Addresses that are sent to at most: 1,000 voters, and as many that have just changed theirs.
 const DESTINATIONS: usize = 2_048;
@@ -35,6 +36,12 @@ const DIAL_PATIENCE: Duration = Duration::from_secs(10);
 /// elsewhere by now.
 const REVALIDATE: Duration = Duration::from_secs(30);
 
+/// The wait after a proof has failed at an address, before the next. It doubles up to the longest.
+const PROOF_PAUSE_FIRST: Duration = Duration::from_secs(1);
+
+/// The longest wait, so that a member that comes up later is found within seconds.
+const PROOF_PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// The controller behind an address, and which of its ports the address leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bound {
@@ -54,6 +61,25 @@ pub(super) struct Dial {
 struct Interest {
     heard: Option<Notice>,
     sent_at: Instant,
+    proofs: Proofs,
+}
+
+/// What came of a member's proofs at an address.
+#[derive(Clone, Debug, Default)]
+struct Proofs {
+    failures: u32,
+    quiet_until: Option<Instant>,
+    /// Up to which seat of which controller each callsign was tried: the present one and the former.
+    tried: [Option<(Instance, SeatNumber)>; 2],
+}
+
+/// How a member is to try next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Attempt {
+    /// By its former callsign.
+    pub(super) former: bool,
+    /// Seats up to this one were tried in vain.
+    pub(super) after: SeatNumber,
 }
 
 #[derive(Debug)]
@@ -63,7 +89,7 @@ pub(super) struct Destination {
     failures: u32,
     pending: Backlog,
     outcome: Option<Notice>,
-    interests: HashMap<Member, Interest>,
+    interests: HashMap<SeatId, Interest>,
     sent_at: Instant,
     /// When nobody there last knew a group and the address was given up for that.
     refused_at: Option<Instant>,
@@ -84,17 +110,39 @@ impl Destination {
     }
 
     /// Takes note that `member` sends here; returns what it has to be told first.
-    pub(super) fn interest(&mut self, now: Instant, member: Member) -> Option<Notice> {
+    pub(super) fn interest(&mut self, now: Instant, member: SeatId) -> Option<Notice> {
         let mut news = None;
         let interest = self.interests.entry(member).or_insert_with(|| {
             news.clone_from(&self.outcome);
             Interest {
                 heard: self.outcome.clone(),
                 sent_at: now,
+                proofs: Proofs::default(),
             }
         });
         interest.sent_at = now;
         news
+    }
+
+    /// Whether a member whose proofs have failed here is to wait before the next.
+    pub(super) fn is_quiet(&self, now: Instant, member: SeatId) -> bool {
+        let quiet_until = self
+            .interests
+            .get(&member)
+            .and_then(|interest| interest.proofs.quiet_until);
+        quiet_until.is_some_and(|until| now < until)
+    }
+
+    /// How a member with this many callsigns is to try next at a controller.
+    pub(super) fn attempt(&self, member: SeatId, instance: Instance, has_former: bool) -> Attempt {
+        let proofs = self.interests.get(&member).map(|interest| &interest.proofs);
+        let former = has_former && proofs.is_some_and(|proofs| proofs.failures % 2 == 1);
+        let tried = proofs.and_then(|proofs| proofs.tried[usize::from(former)]);
+        let after = tried.filter(|(tried_at, _)| *tried_at == instance);
+        Attempt {
+            former,
+            after: after.map(|(_, seat)| seat).unwrap_or_default(),
+        }
     }
 
     /// Keeps a message until a connection is up; returns the attempt that this needs, if none is under way.
@@ -145,7 +193,7 @@ impl Destination {
     }
 
     /// Records what became of the address; returns the members that have not heard it yet.
-    pub(super) fn conclude(&mut self, outcome: &Notice) -> Vec<Member> {
+    pub(super) fn conclude(&mut self, outcome: &Notice) -> Vec<SeatId> {
         self.outcome = Some(outcome.clone());
         let is_connected = matches!(outcome, Notice::Connected { .. });
         let mut told = Vec::new();
@@ -154,25 +202,59 @@ impl Destination {
             let stands = is_connected && interest.heard.as_ref().is_some_and(Notice::is_refusal);
             if interest.heard.as_ref() != Some(outcome) && !stands {
                 interest.heard = Some(outcome.clone());
-                told.push(member.clone());
+                told.push(*member);
             }
         }
         told
     }
 
-    /// Takes note of a refusal of what `member` sent here; returns what it has not heard yet.
-    fn refused(&mut self, now: Instant, member: &Member, notice: Notice) -> Option<Notice> {
-        let interest = self.interests.get_mut(member)?;
+    /// Takes note that a member's proof came to nothing here; returns what it has not heard yet.
+    fn failed(
+        &mut self,
+        now: Instant,
+        instance: Instance,
+        has_former: bool,
+        failure: &Failure,
+    ) -> Option<Notice> {
+        let member = failure.wish.0;
+        let Attempt { former, .. } = self.attempt(member, instance, has_former);
+        let interest = self.interests.get_mut(&member)?;
+        let address = Arc::clone(&failure.address);
+        let notice = match (failure.code, &failure.wish.1) {
+            (Code::ClosedPort, _) => {
+                // The next message dials, which finds what is there now and tells of it.
+                self.bound = None;
+                return None;
+            }
+            (Code::UnknownMember, Want::Member(member)) => Notice::UnknownMember {
+                address,
+                member: Arc::clone(member),
+            },
+            (code, _) => {
+                let proofs = &mut interest.proofs;
+                if code != Code::Busy {
+                    proofs.tried[usize::from(former)] = Some((instance, failure.tried));
+                }
+                proofs.failures = proofs.failures.saturating_add(1);
+                // The other callsign is tried at once.
+                let rounds = proofs.failures / if has_former { 2 } else { 1 };
+                let is_round = !has_former || proofs.failures.is_multiple_of(2);
+                let pause = PROOF_PAUSE_FIRST * 2_u32.pow(rounds.saturating_sub(1).min(3));
+                proofs.quiet_until = is_round.then(|| now + pause.min(PROOF_PAUSE_MAX));
+                if !is_round {
+                    return None;
+                }
+                // The first refusal only starts the clock: most often it is a mistake, not a moved address.
+                let first = *self.refused_at.get_or_insert(now);
+                if now.duration_since(first) >= REVALIDATE {
+                    self.refused_at = Some(now);
+                    self.bound = None;
+                }
+                Notice::UnknownGroup { address }
+            }
+        };
         let is_news = interest.heard.as_ref() != Some(&notice);
         interest.heard = Some(notice.clone());
-        if matches!(notice, Notice::UnknownGroup { .. }) {
-            // The first refusal only starts the clock: most often it is a mistake, not a moved address.
-            let first = *self.refused_at.get_or_insert(now);
-            if now.duration_since(first) >= REVALIDATE {
-                self.refused_at = Some(now);
-                self.bound = None;
-            }
-        }
         is_news.then_some(notice)
     }
 }
@@ -180,8 +262,6 @@ impl Destination {
 #[derive(Debug, Default)]
 pub(super) struct Destinations {
     by_address: HashMap<Arc<str>, Destination>,
-    /// True while some member may stand refused at some address.
-    any_refused: bool,
 }
 
 impl Destinations {
@@ -214,72 +294,53 @@ impl Destinations {
         }
     }
 
-    pub(super) fn forget_member(&mut self, member: &Member) {
+    pub(super) fn forget_member(&mut self, member: SeatId) {
         for destination in self.by_address.values_mut() {
-            destination.interests.remove(member);
+            destination.interests.remove(&member);
         }
     }
 
-    /// The controller `instance` refused what `member` sent; returns what to tell it.
-    pub(super) fn refused(
+    /// The member has another callsign: what it tried in vain it tries again.
+    pub(super) fn forget_proofs(&mut self, member: SeatId) {
+        for destination in self.by_address.values_mut() {
+            if let Some(interest) = destination.interests.get_mut(&member) {
+                interest.proofs = Proofs::default();
+            }
+        }
+    }
+
+    /// A proof came to nothing at the controller `instance`; returns what to tell the member.
+    pub(super) fn failed(
         &mut self,
         now: Instant,
         instance: Instance,
-        member: &Member,
-        refusal: &Refusal,
-    ) -> Vec<Notice> {
-        let mut news = Vec::new();
-        for (address, destination) in &mut self.by_address {
-            let is_there = destination.bound.is_some_and(|bound| {
-                let is_endpoint = refusal.endpoint.is_none() || bound.endpoint == refusal.endpoint;
-                bound.instance == instance && is_endpoint
-            });
-            if !is_there {
-                continue;
-            }
-            let address = Arc::clone(address);
-            let notice = match (refusal.code, &refusal.to) {
-                (Code::ClosedPort, _) => {
-                    // The next message dials, which finds what is there now and tells of it.
-                    destination.bound = None;
-                    continue;
-                }
-                (Code::UnknownGroup, _) => Notice::UnknownGroup { address },
-                (Code::UnknownMember, Some(to)) => Notice::UnknownMember {
-                    address,
-                    member: Arc::clone(to),
-                },
-                _ => return news,
-            };
-            news.extend(destination.refused(now, member, notice));
-        }
-        self.any_refused |= !news.is_empty();
-        news
+        has_former: bool,
+        failure: &Failure,
+    ) -> Option<Notice> {
+        let destination = self.by_address.get_mut(&failure.address)?;
+        destination.failed(now, instance, has_former, failure)
     }
 
-    /// A message for `member` came from the controller `instance`: a refusal there no longer holds. Returns what to
-    /// tell the member.
-    pub(super) fn accepted(&mut self, instance: Instance, member: &Member) -> Vec<Notice> {
+    /// A member is connected by a channel with one at the controller `instance`: a refusal there no longer holds.
+    /// Returns what to tell the member.
+    pub(super) fn accepted(&mut self, instance: Instance, member: SeatId) -> Vec<Notice> {
         let mut news = Vec::new();
-        if !std::mem::replace(&mut self.any_refused, false) {
-            return news;
-        }
         for (address, destination) in &mut self.by_address {
-            let is_there = destination.bound.is_some_and(|bound| bound.instance == instance);
-            for (sender, interest) in &mut destination.interests {
-                if !interest.heard.as_ref().is_some_and(Notice::is_refusal) {
-                    continue;
-                }
-                if is_there && sender == member {
-                    let notice = Notice::Connected {
-                        address: Arc::clone(address),
-                    };
-                    interest.heard = Some(notice.clone());
-                    destination.refused_at = None;
-                    news.push(notice);
-                } else {
-                    self.any_refused = true;
-                }
+            if destination.bound.is_none_or(|bound| bound.instance != instance) {
+                continue;
+            }
+            let Some(interest) = destination.interests.get_mut(&member) else {
+                continue;
+            };
+            interest.proofs.failures = 0;
+            interest.proofs.quiet_until = None;
+            if interest.heard.as_ref().is_some_and(Notice::is_refusal) {
+                let notice = Notice::Connected {
+                    address: Arc::clone(address),
+                };
+                interest.heard = Some(notice.clone());
+                destination.refused_at = None;
+                news.push(notice);
             }
         }
         news

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::select_ok;
-use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use super::connection;
 use super::destination::{Dial, split_address};
-use super::handshake::{Authenticated, HandshakeError, authenticate};
+use super::handshake::{Greeted, HandshakeError, greet};
 use super::switchboard::DialFailure;
-use super::tls;
 use super::transport::Shared;
 
 /// How long a connection may take to be answered. The kernel repeats an unanswered SYN after one second, so a fresh
@@ -63,10 +61,11 @@ pub(super) async fn run(shared: &Arc<Shared>, dial: Dial) {
             return;
         };
         let failure = match outcome {
-            Ok((authenticated, remote)) => {
+            Ok((greeted, remote)) => {
                 dialling.is_over = true;
                 debug!(%address, %remote, "connected");
-                return connection::run(shared, authenticated, remote, Some(Arc::clone(&address))).await;
+                let dialled = Some(Arc::clone(&address));
+                return connection::run(shared, greeted, remote, dialled, None).await;
             }
             Err(failure) => failure,
         };
@@ -81,7 +80,7 @@ pub(super) async fn run(shared: &Arc<Shared>, dial: Dial) {
     }
 }
 
-async fn attempt(shared: &Shared, address: &str) -> Result<(Authenticated, SocketAddr), DialFailure> {
+async fn attempt(shared: &Shared, address: &str) -> Result<(Greeted, SocketAddr), DialFailure> {
     let (host, port) = split_address(address).map_err(|error| DialFailure::Failed(error.to_string()))?;
     let (is_literal, remotes) = match host.parse() {
         Ok(ip) => (true, vec![SocketAddr::new(ip, port)]),
@@ -134,7 +133,7 @@ enum ReachError {
     Other(String),
 }
 
-async fn reach(shared: &Shared, remote: SocketAddr) -> Result<(Authenticated, SocketAddr), ReachError> {
+async fn reach(shared: &Shared, remote: SocketAddr) -> Result<(Greeted, SocketAddr), ReachError> {
     let stream = match timeout(CONNECT_MAX, TcpStream::connect(remote)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -153,18 +152,11 @@ async fn reach(shared: &Shared, remote: SocketAddr) -> Result<(Authenticated, So
         .map_err(|error| ReachError::Other(format!("setting socket options: {error}")))?;
     let hello = shared.hello(None);
     let shaken = timeout(shared.timing.handshake_max, async {
-        let name = ServerName::try_from(tls::NAME)
-            .map_err(|error| HandshakeError::Tls(std::io::Error::other(error)))?;
-        let stream = shared
-            .tls
-            .connector
-            .connect(name, stream)
-            .await
-            .map_err(HandshakeError::Tls)?;
-        authenticate(stream.into(), &hello).await
+        let secured = shared.tls.connect(stream).await.map_err(HandshakeError::Tls)?;
+        greet(secured, shared.tls.instance, &hello).await
     });
     match shaken.await.unwrap_or(Err(HandshakeError::TimedOut)) {
-        Ok(authenticated) => Ok((authenticated, remote)),
+        Ok(greeted) => Ok((greeted, remote)),
         Err(HandshakeError::Version { ours, theirs }) => {
             Err(ReachError::Version(DialFailure::Version { ours, theirs }))
         }

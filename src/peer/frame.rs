@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -19,74 +20,23 @@ use tokio_util::codec::{Decoder, Encoder};
 /// versions.
 pub const FRAME_MAX_BYTES: usize = 1024 * 1024;
 
-/// The longest frame before the other side is authenticated. A hello is about 150 bytes, and later versions may add
-/// the messages of a proof; nobody unknown gets more of our memory than this.
-pub(super) const HELLO_MAX_BYTES: usize = 4 * 1024;
+/// The longest frame before the other side has proven a callsign: the numbers of [`SEATS_MAX`] seats take 20 kB, a chain
+/// of four certificates as much. Nobody unknown gets more of our memory than this.
+pub(super) const STRANGER_MAX_BYTES: usize = 32 * 1024;
+
+/// Seats that one [`Found`] names at most: a controller with as many objects on one port.
+pub(super) const SEATS_MAX: usize = 1_024;
 
 /// The longest identity of a member. An object's UID has 36 characters; a DNS name has at most 253.
 pub const MEMBER_MAX_BYTES: usize = 253;
 
-/// The longest cause in an error frame, so that it stays far below [`HELLO_MAX_BYTES`].
+/// The longest cause in an error frame, so that it stays far below [`STRANGER_MAX_BYTES`].
 const DETAIL_MAX_BYTES: usize = 512;
 
 const LENGTH_BYTES: usize = 4;
 
 /// How far ahead of what has arrived the read buffer grows: a length that is announced costs nothing, only bytes do.
 const READ_AHEAD_BYTES: usize = 8 * 1024;
-
-/// Names a group on the wire: a digest of its callsign, never the callsign itself.
-///
-/// The digest tells groups apart; it is no secret and proves nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GroupKey([u8; 32]);
-
-impl GroupKey {
-    /// The key of the group that `callsign` names.
-    pub fn of_callsign(callsign: &str) -> Self {
-        let mut digest = Sha256::new();
-        digest.update(b"flagship group of callsign, version 1\0");
-        digest.update(callsign.as_bytes());
-        Self(digest.finalize().into())
-    }
-}
-
-impl fmt::Display for GroupKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for GroupKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GroupKey({:02x}{:02x}…)", self.0[0], self.0[1])
-    }
-}
-
-impl Serialize for GroupKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for GroupKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let wrong = || de::Error::custom("a group is 64 hexadecimal digits");
-        if text.len() != 64 {
-            return Err(wrong());
-        }
-        let mut key = [0; 32];
-        for (byte, digits) in key.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digit = |at: usize| {
-                char::from(digits[at])
-                    .to_digit(16)
-                    .and_then(|d| u8::try_from(d).ok())
-            };
-            *byte = digit(0).ok_or_else(wrong)? << 4 | digit(1).ok_or_else(wrong)?;
-        }
-        Ok(Self(key))
-    }
-}
 
 /// The protocol versions that a process speaks, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,8 +48,8 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// What this release speaks.
-    pub const SPOKEN: Self = Self { min: 1, max: 1 };
+    /// What this release speaks. Version 1 named groups by digests of their callsigns, and was never released.
+    pub const SPOKEN: Self = Self { min: 2, max: 2 };
 
     /// The newest version that both speak.
     pub(super) fn common(self, theirs: Self) -> Option<u16> {
@@ -118,25 +68,13 @@ impl fmt::Display for Versions {
     }
 }
 
-/// Tells one run of a process from every other: random, 128 bits.
+/// Tells one run of a process from every other: a digest of the certificate whose key it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Instance(pub(super) u128);
+pub(super) struct Instance(pub(super) [u8; 32]);
 
-impl Serialize for Instance {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:032x}", self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Instance {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(de::Error::custom("an instance is 32 hexadecimal digits"));
-        }
-        u128::from_str_radix(&text, 16)
-            .map(Self)
-            .map_err(de::Error::custom)
+impl Instance {
+    pub(super) fn of_certificate(certificate: &CertificateDer<'_>) -> Self {
+        Self(Sha256::digest(certificate).into())
     }
 }
 
@@ -150,57 +88,180 @@ pub(super) struct Endpoint(pub(super) u32);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Hello {
     pub(super) protocol: Versions,
-    pub(super) instance: Instance,
     /// The port that accepted this connection; a dialling side has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) endpoint: Option<Endpoint>,
 }
 
-/// A member's message to another.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Data {
-    pub(super) group: GroupKey,
-    #[serde(deserialize_with = "member")]
-    pub(super) from: Arc<str>,
-    #[serde(
-        default,
-        deserialize_with = "optional_member",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) to: Option<Arc<str>>,
-    /// Which port of the receiver this is for; set when `to` is not known yet.
+/// Asks which members may be asked for a proof on a port: whoever knows an address only knows none by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Find {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) endpoint: Option<Endpoint>,
+    /// Seats up to this one were tried in vain.
+    #[serde(default)]
+    pub(super) after: SeatNumber,
+}
+
+/// The answer to [`Find`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Found {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) endpoint: Option<Endpoint>,
+    #[serde(deserialize_with = "seats")]
+    pub(super) seats: Vec<SeatNumber>,
+}
+
+/// A member's place at a port, in a number that says nothing about it: drawn anew whenever its callsign changes, and
+/// larger than all before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct SeatNumber(pub(super) u64);
+
+/// Names one channel between two processes: the number is the opener's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ChannelKey {
+    pub(super) number: u32,
+    /// True where this process opened it.
+    pub(super) is_ours: bool,
+}
+
+/// Whom a proof is asked of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Target {
+    /// The member of this identity.
+    Member(#[serde(deserialize_with = "member")] Arc<str>),
+    /// The member at this place.
+    Seat(SeatNumber),
+}
+
+/// Begins a channel, and the proof that both know a callsign.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Open {
+    pub(super) channel: u32,
+    pub(super) target: Target,
+    /// Asks for the callsign that the other side had before its present one.
+    #[serde(default)]
+    pub(super) former: bool,
+    pub(super) share: Share,
+}
+
+/// The answer to [`Open`], with the answering side's confirmation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Offer {
+    pub(super) channel: u32,
+    pub(super) share: Share,
+    pub(super) tag: Tag,
+    /// Whether the member has a former callsign to try.
+    #[serde(default)]
+    pub(super) has_former: bool,
+}
+
+/// The opener's confirmation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Confirm {
+    pub(super) channel: u32,
+    pub(super) tag: Tag,
+    /// Who the opener is.
+    #[serde(deserialize_with = "member")]
+    pub(super) member: Arc<str>,
+    /// The opener's own port, and its place there.
+    pub(super) endpoint: Endpoint,
+    pub(super) seat: SeatNumber,
+}
+
+/// The channel is open.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Accept {
+    pub(super) channel: u32,
+    /// Who has accepted.
+    #[serde(deserialize_with = "member")]
+    pub(super) member: Arc<str>,
+    pub(super) endpoint: Endpoint,
+    pub(super) seat: SeatNumber,
+}
+
+/// One side's message of the key exchange: a point of the curve, behind a letter for the side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share(pub(super) [u8; 33]);
+
+/// A confirmation that its sender has the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tag(pub(super) [u8; 32]);
+
+macro_rules! hexadecimal {
+    ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&hex(&self.0))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                from_hex(&String::deserialize(deserializer)?)
+                    .map(Self)
+                    .ok_or_else(|| {
+                        de::Error::custom(format_args!(
+                            "{} has hexadecimal digits of a fixed number",
+                            stringify!($name)
+                        ))
+                    })
+            }
+        }
+    };
+}
+
+hexadecimal!(Share);
+hexadecimal!(Tag);
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digit = |at: usize| {
+            char::from(digits[at])
+                .to_digit(16)
+                .and_then(|d| u8::try_from(d).ok())
+        };
+        *byte = digit(0)? << 4 | digit(1)?;
+    }
+    Some(bytes)
+}
+
+/// A member's message to another, on a channel that names both.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Data {
+    pub(super) channel: u32,
+    /// Whether the sender of this message opened the channel.
+    pub(super) opener: bool,
     pub(super) incarnation: u64,
     pub(super) body: Arc<RawValue>,
 }
 
 impl PartialEq for Data {
     fn eq(&self, other: &Self) -> bool {
-        (
-            self.group,
-            &self.from,
-            &self.to,
-            self.endpoint,
-            self.incarnation,
-            self.body.get(),
-        ) == (
-            other.group,
-            &other.from,
-            &other.to,
-            other.endpoint,
-            other.incarnation,
-            other.body.get(),
-        )
+        let fields = |data: &Self| (data.channel, data.opener, data.incarnation);
+        fields(self) == fields(other) && self.body.get() == other.body.get()
     }
 }
 
-impl Data {
-    /// An upper bound of the encoded length.
-    pub(super) fn weight_bytes(&self) -> usize {
-        // Type, group, numbers and field names take less than 256 bytes; JSON may escape a byte of a name to six.
-        256 + 6 * (self.from.len() + self.to.as_ref().map_or(0, |to| to.len())) + self.body.get().len()
+/// An upper bound of what a data frame takes beside its body.
+pub(super) const DATA_OVERHEAD_BYTES: usize = 128;
+
+fn seats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SeatNumber>, D::Error> {
+    let seats = Vec::deserialize(deserializer)?;
+    if seats.len() > SEATS_MAX {
+        return Err(de::Error::custom(format_args!("more than {SEATS_MAX} seats")));
     }
+    Ok(seats)
 }
 
 fn member<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
@@ -213,12 +274,6 @@ fn member<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Err
     Ok(name.into())
 }
 
-fn optional_member<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<str>>, D::Error> {
-    #[derive(Deserialize)]
-    struct Member(#[serde(deserialize_with = "member")] Arc<str>);
-    Ok(Option::<Member>::deserialize(deserializer)?.map(|member| member.0))
-}
-
 /// What an error frame is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -229,12 +284,16 @@ pub(super) enum Code {
     Malformed,
     /// A frame's type is not known to the receiver, which ignored it.
     UnknownType,
-    /// The port that the message is for is closed; its address may lead to another by now.
+    /// The port is closed; its address may lead to another by now.
     ClosedPort,
-    /// Nobody here serves that group.
-    UnknownGroup,
-    /// That group is served here, but not by the member that the message was for.
+    /// The member that a channel was to be opened to is not there.
     UnknownMember,
+    /// No such channel is open.
+    UnknownChannel,
+    /// The proof failed: the two sides have different callsigns.
+    WrongCallsign,
+    /// Too many proofs have failed; ask again later.
+    Busy,
     /// A code of a later version.
     #[serde(other)]
     Other,
@@ -245,49 +304,44 @@ pub(super) enum Code {
 pub(super) struct Refusal {
     pub(super) code: Code,
     pub(super) detail: String,
-    /// The group, sender, receiver and port of the refused message, as it named them.
+    /// The channel that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) group: Option<GroupKey>,
-    #[serde(
-        default,
-        deserialize_with = "optional_member",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) from: Option<Arc<str>>,
-    #[serde(
-        default,
-        deserialize_with = "optional_member",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) to: Option<Arc<str>>,
+    pub(super) channel: Option<u32>,
+    /// Whether the sender of this refusal opened that channel.
+    #[serde(default)]
+    pub(super) opener: bool,
+    /// The port that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) endpoint: Option<Endpoint>,
 }
 
 impl Refusal {
-    /// A refusal that is about the connection rather than about one message.
+    /// A refusal that is about the connection rather than about one channel.
     pub(super) fn new(code: Code, detail: impl fmt::Display) -> Self {
         let mut detail = detail.to_string();
         detail.truncate(detail.floor_char_boundary(DETAIL_MAX_BYTES));
         Self {
             code,
             detail,
-            group: None,
-            from: None,
-            to: None,
+            channel: None,
+            opener: false,
             endpoint: None,
         }
     }
 
-    /// A refusal of one message.
-    pub(super) fn of(data: &Data, code: Code, detail: &str) -> Self {
+    /// A refusal that is about a channel, in words that go by its code.
+    pub(super) fn of_channel(code: Code, channel: ChannelKey) -> Self {
+        let detail = match code {
+            Code::UnknownMember => "this member is not here",
+            Code::UnknownChannel => "no such channel is open",
+            Code::WrongCallsign => "the callsigns differ",
+            Code::Busy => "too many proofs have failed",
+            _ => "refused",
+        };
         Self {
-            code,
-            detail: detail.to_owned(),
-            group: Some(data.group),
-            from: Some(Arc::clone(&data.from)),
-            to: data.to.clone(),
-            endpoint: data.endpoint,
+            channel: Some(channel.number),
+            opener: channel.is_ours,
+            ..Self::new(code, detail)
         }
     }
 }
@@ -297,6 +351,12 @@ impl Refusal {
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(super) enum Frame {
     Hello(Hello),
+    Find(Find),
+    Found(Found),
+    Open(Open),
+    Offer(Offer),
+    Confirm(Confirm),
+    Accept(Accept),
     Data(Data),
     Error(Refusal),
     /// Asks for a pong, which shows that the other side still works.
@@ -374,6 +434,12 @@ fn parse(body: &[u8]) -> Result<Frame, CodecError> {
     let Envelope { kind } = serde_json::from_slice(body).map_err(CodecError::Type)?;
     Ok(match kind.as_str() {
         "hello" => Frame::Hello(fields("hello", body)?),
+        "find" => Frame::Find(fields("find", body)?),
+        "found" => Frame::Found(fields("found", body)?),
+        "open" => Frame::Open(fields("open", body)?),
+        "offer" => Frame::Offer(fields("offer", body)?),
+        "confirm" => Frame::Confirm(fields("confirm", body)?),
+        "accept" => Frame::Accept(fields("accept", body)?),
         "data" => Frame::Data(fields("data", body)?),
         "error" => Frame::Error(fields("error", body)?),
         "ping" => Frame::Ping,

@@ -1,4 +1,4 @@
-//! What happens on a connection between its TLS handshake and its first message.
+//! What happens on a connection between its TLS handshake and its first proof.
 
 use std::io;
 
@@ -10,8 +10,10 @@ use tokio_util::bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
 use super::frame::{
-    Code, Codec, CodecError, FRAME_MAX_BYTES, Frame, HELLO_MAX_BYTES, Hello, Refusal, Versions,
+    Code, Codec, CodecError, Endpoint, Frame, Hello, Instance, Refusal, STRANGER_MAX_BYTES, Versions,
 };
+use super::proof::Binding;
+use super::tls::Secured;
 
 /// Why a connection did not get as far as its first message.
 #[derive(Debug, Error)]
@@ -32,25 +34,29 @@ pub(super) enum HandshakeError {
     Refused(String),
 }
 
-/// A connection that is ready for messages.
-pub(super) struct Authenticated {
+/// A connection that is ready for proofs.
+pub(super) struct Greeted {
     pub(super) stream: TlsStream<TcpStream>,
-    pub(super) codec: Codec,
     /// What arrived behind the hello.
     pub(super) buffer: BytesMut,
-    pub(super) peer: Hello,
+    /// The port of the other side that was dialled.
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) binding: Binding,
 }
 
-/// The one step between a TLS handshake and the first message: decides who the other side is.
-///
-/// Today it exchanges hellos and agrees on a version, and believes what it is told. Proofs of the callsign belong
-/// here: the stream gives them the TLS exporter, to which they must be bound. The caller limits its time.
-pub(super) async fn authenticate(
-    mut stream: TlsStream<TcpStream>,
+/// Exchanges hellos and agrees on a version. The caller limits its time.
+pub(super) async fn greet(
+    secured: Secured,
+    instance: Instance,
     ours: &Hello,
-) -> Result<Authenticated, HandshakeError> {
+) -> Result<Greeted, HandshakeError> {
+    let Secured {
+        mut stream,
+        peer: theirs,
+        exporter,
+    } = secured;
     let mut codec = Codec {
-        limit_bytes: HELLO_MAX_BYTES,
+        limit_bytes: STRANGER_MAX_BYTES,
     };
     write(&mut stream, &mut codec, &Frame::Hello(ours.clone())).await?;
     let mut buffer = BytesMut::new();
@@ -60,7 +66,7 @@ pub(super) async fn authenticate(
         Some(_) => return Err(HandshakeError::NoHello),
         None => return Err(HandshakeError::Closed),
     };
-    if ours.protocol.common(peer.protocol).is_none() {
+    let Some(version) = ours.protocol.common(peer.protocol) else {
         let detail = format!("this controller speaks protocol version {}", ours.protocol);
         write(
             &mut stream,
@@ -75,13 +81,18 @@ pub(super) async fn authenticate(
             ours: ours.protocol,
             theirs: peer.protocol,
         });
-    }
-    codec.limit_bytes = FRAME_MAX_BYTES;
-    Ok(Authenticated {
+    };
+    let binding = Binding {
+        exporter,
+        version,
+        ours: instance,
+        theirs,
+    };
+    Ok(Greeted {
         stream,
-        codec,
         buffer,
-        peer,
+        endpoint: peer.endpoint,
+        binding,
     })
 }
 

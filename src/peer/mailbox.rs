@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
-use super::frame::{FRAME_MAX_BYTES, GroupKey, Versions};
+use super::frame::{FRAME_MAX_BYTES, Versions};
 use super::switchboard::ReplyRoute;
 
 /// Messages that wait at most: 1,000 voters that answer one round, four times over.
@@ -23,12 +23,8 @@ const NOTICES: usize = 1_024;
 /// A message from another member.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    /// The group that the sender says it is for.
-    pub group: GroupKey,
-    /// The member that the sender says it is.
+    /// The member that the sender says it is. Whoever knows the group's callsign can say that of itself.
     pub from: Arc<str>,
-    /// The member that it is for; absent while the sender knows an address only.
-    pub to: Option<Arc<str>>,
     /// The sender's incarnation, as it says.
     pub incarnation: u64,
     /// The message itself, JSON that nobody has looked into yet.
@@ -84,6 +80,15 @@ pub enum Notice {
         /// The member that was looked for.
         member: Arc<str>,
     },
+    /// Somebody has tried to take part with a wrong callsign.
+    WrongCallsign {
+        /// The IP address that it came from.
+        address: Arc<str>,
+        /// How often, since the first time.
+        attempts: u64,
+        /// How long ago the first time was.
+        within: Duration,
+    },
 }
 
 impl Notice {
@@ -95,7 +100,8 @@ impl Notice {
             | Self::DialFailed { address, .. }
             | Self::VersionMismatch { address, .. }
             | Self::UnknownGroup { address }
-            | Self::UnknownMember { address, .. } => address,
+            | Self::UnknownMember { address, .. }
+            | Self::WrongCallsign { address, .. } => address,
         }
     }
 
@@ -128,6 +134,20 @@ impl fmt::Display for Notice {
                 )
             }
             Self::UnknownMember { address, member } => write!(f, "{address}: member {member} is not there"),
+            Self::WrongCallsign {
+                address,
+                attempts,
+                within,
+            } => {
+                write!(
+                    f,
+                    "somebody at {address} tried to take part with a wrong callsign"
+                )?;
+                match within.as_secs() {
+                    0 => Ok(()),
+                    seconds => write!(f, ", {attempts} times within {seconds} s"),
+                }
+            }
         }
     }
 }
@@ -144,7 +164,6 @@ pub enum Event {
 /// Bounded: the oldest make room for the newest.
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    pub(super) member: Arc<str>,
     pub(super) filled: Arc<Notify>,
     messages: VecDeque<Incoming>,
     messages_bytes: usize,
@@ -152,9 +171,8 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    pub(super) fn new(member: Arc<str>) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            member,
             filled: Arc::new(Notify::new()),
             messages: VecDeque::new(),
             messages_bytes: 0,

@@ -1,44 +1,56 @@
 //! Who is reached how: the synchronous core of the transport.
 //!
-//! It holds members, connections, routes and addresses, and decides where each message goes, which of two
-//! connections stays, who hears of a failure and when an address is dialled. It does no I/O: connection tasks take
-//! from it what to write and tell it what arrived, and a returned [`Dial`] asks for an attempt.
+//! It holds members, connections, channels and addresses, and decides where each message goes, which of two
+//! connections stays, who may prove what, who hears of a failure and when an address is dialled. It does no I/O and no
+//! cryptography: connection tasks take from it what to write and what to prove and tell it what arrived and what was
+//! proven, and a returned [`Dial`] asks for an attempt.
 //!
 //! # Rules
 //!
-//! - A message goes over the connection that it answers, if that lives; else over the connection on which its
-//!   receiver was last heard; else to the receiver's address.
+//! - A message goes over the connection that it answers, if that lives; else over the channel on which its receiver was
+//!   last heard; else to the receiver's address, where a channel is opened first.
 //! - An address belongs to the controller that answered there, as long as any connection to that controller lives.
 //! - Two connections between the same two controllers: the newer one stays, since it has just been shown to work
 //!   while the older one may be dead without knowing. Only the controller with the smaller instance number decides,
 //!   once a frame has come in on the newer one, so both agree and none is retired before both ends can use the other.
 //! - A retired connection sends what is queued, says goodbye, and reads until the other side has done the same.
 //! - A connection that ends unexpectedly gives back what it had not begun to write.
+//! - A stranger tries each callsign served here once on a connection, and the connection ends with that; see
+//!   [`Guesses`] for how often it may come back.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Error;
 use super::backlog::Outgoing;
 use super::destination::{Bound, Destinations, Dial};
-use super::frame::{Code, Data, Endpoint, FRAME_MAX_BYTES, Frame, GroupKey, Instance, Refusal, Versions};
+use super::frame::{
+    Accept, ChannelKey, Code, Confirm, DATA_OVERHEAD_BYTES, Data, Endpoint, FRAME_MAX_BYTES, Find, Found,
+    Frame, Instance, Open, Refusal, Tag, Target, Versions,
+};
+use super::guesses::{Guesser, Guesses};
 use super::link::{ConnectionId, Link, Opened, Signals, Work};
 use super::mailbox::{Event, Incoming, Notice};
-use super::members::{Member, Members};
-
-/// Members reached through one connection at most: a controller with as many objects.
-const ROUTES_PER_CONNECTION: usize = 1_024;
+use super::members::{Credentials, Members, SeatId};
+use super::pair::{Channel, Early, Failure, Job, Pair, Step, Want};
+use super::proof::Callsign;
 
 /// A connection without messages, other than pings, is retired after this.
 const IDLE_RETIRE: Duration = Duration::from_secs(60);
 
+/// What two processes have proven to each other holds for this long after their last connection.
+const APART_FORGET: Duration = Duration::from_secs(60);
+
 /// Leads back to the sender of a message, over the connection that it came on, while that lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReplyRoute(pub(super) ConnectionId);
+pub struct ReplyRoute(pub(super) ConnectionId, pub(super) ChannelKey);
 
 /// Where a message goes: the first of these that leads anywhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,17 +71,30 @@ pub(super) enum DialFailure {
     Version { ours: Versions, theirs: Versions },
 }
 
+/// A proof that the other side has asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// The member here.
+    pub(super) seat: SeatId,
+    pub(super) callsign: Callsign,
+    pub(super) has_former: bool,
+    /// By its identity, not by looking for whoever has the callsign.
+    is_by_name: bool,
+    guesser: Guesser,
+}
+
 #[derive(Debug)]
 pub(super) struct Switchboard {
     instance: Instance,
     shut_down: bool,
     members: Members,
     links: HashMap<ConnectionId, Link>,
-    /// The connections to each other controller that are not retired, oldest first.
-    instances: HashMap<Instance, Vec<ConnectionId>>,
-    /// The connection on which each other member was last heard.
-    routes: HashMap<Member, ConnectionId>,
+    /// The other processes, and this one where members of it talk to each other.
+    pairs: HashMap<Instance, Pair>,
+    /// The channel on which a member here has last heard another.
+    routes: HashMap<(SeatId, Arc<str>), (Instance, ChannelKey)>,
     destinations: Destinations,
+    guesses: Guesses,
 }
 
 impl Switchboard {
@@ -79,36 +104,47 @@ impl Switchboard {
             shut_down: false,
             members: Members::default(),
             links: HashMap::new(),
-            instances: HashMap::new(),
+            pairs: HashMap::new(),
             routes: HashMap::new(),
             destinations: Destinations::default(),
+            guesses: Guesses::default(),
         }
     }
 
     // Members.
 
-    /// Gives `member` the messages for `group` that reach `endpoint`; the returned handle is notified of each event.
+    /// Gives `member` a seat at a port; the returned handle is notified of each event.
     pub(super) fn register(
         &mut self,
-        group: GroupKey,
         endpoint: Endpoint,
         member: &Arc<str>,
-    ) -> Result<Arc<Notify>, Error> {
+        credentials: Credentials,
+    ) -> Result<(SeatId, Arc<Notify>), Error> {
         if self.shut_down {
             return Err(Error::ShutDown);
         }
-        self.members.register(group, endpoint, member)
+        self.members.register(endpoint, member, credentials)
     }
 
-    pub(super) fn unregister(&mut self, group: GroupKey, endpoint: Endpoint) {
-        if let Some(member) = self.members.unregister(group, endpoint) {
-            self.destinations.forget_member(&member);
+    /// Replaces a member's callsigns. Its channels stay open.
+    pub(super) fn set_credentials(&mut self, seat: SeatId, credentials: Credentials) -> Result<(), Error> {
+        self.destinations.forget_proofs(seat);
+        self.members.set_credentials(seat, credentials)
+    }
+
+    pub(super) fn unregister(&mut self, seat: SeatId) {
+        self.members.unregister(seat);
+        self.destinations.forget_member(seat);
+        self.guesses.forget(seat);
+        self.routes.retain(|(from, _), _| *from != seat);
+        for pair in self.pairs.values_mut() {
+            pair.forget(seat);
         }
     }
 
     /// The next event of a member; an error after the transport was shut down and everything was taken.
-    pub(super) fn take_event(&mut self, group: GroupKey, endpoint: Endpoint) -> Result<Option<Event>, Error> {
-        match self.members.take_event(group, endpoint) {
+    pub(super) fn take_event(&mut self, seat: SeatId) -> Result<Option<Event>, Error> {
+        match self.members.take_event(seat) {
             None if self.shut_down => Err(Error::ShutDown),
             event => Ok(event),
         }
@@ -117,11 +153,18 @@ impl Switchboard {
     // Sending.
 
     /// Queues a message; returns the attempt to dial that it needs, if any.
-    pub(super) fn send(&mut self, now: Instant, to: &To, data: Data) -> Result<Option<Dial>, Error> {
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        from: SeatId,
+        to: &To,
+        incarnation: u64,
+        body: Arc<RawValue>,
+    ) -> Result<Option<Dial>, Error> {
         if self.shut_down {
             return Err(Error::ShutDown);
         }
-        let bytes = data.weight_bytes();
+        let bytes = DATA_OVERHEAD_BYTES + body.get().len();
         if bytes > FRAME_MAX_BYTES {
             return Err(Error::SendTooLong {
                 bytes,
@@ -129,7 +172,11 @@ impl Switchboard {
             });
         }
         let message = Outgoing {
-            data,
+            from,
+            to: to.member.clone(),
+            channel: None,
+            incarnation,
+            body,
             address: to.address.clone(),
             queued_at: now,
         };
@@ -142,15 +189,19 @@ impl Switchboard {
         via: Option<ReplyRoute>,
         message: Outgoing,
     ) -> Result<Option<Dial>, Error> {
-        let member = message.data.to.clone();
-        let heard_on = member
-            .clone()
-            .and_then(|to| self.routes.get(&(message.data.group, to)).copied());
-        for id in [via.map(|via| via.0), heard_on].into_iter().flatten() {
-            if let Some(link) = self.links.get_mut(&id).filter(|link| !link.retiring) {
-                link.push(now, message);
-                return Ok(None);
-            }
+        let member = message.to.clone();
+        let answered = via.and_then(|ReplyRoute(id, key)| {
+            let link = self.links.get(&id).filter(|link| !link.retiring)?;
+            let channel = self.pairs.get(&link.opened.instance)?.channel(key)?;
+            (channel.seat == message.from).then_some((id, key))
+        });
+        let heard = || {
+            let (instance, key) = *self.routes.get(&(message.from, member.clone()?))?;
+            Some((*self.pairs.get(&instance)?.links.last()?, key))
+        };
+        if let Some((id, key)) = answered.or_else(heard) {
+            self.push(now, id, key, message);
+            return Ok(None);
         }
         match message.address.clone() {
             Some(address) => self.send_to_address(now, &address, message),
@@ -158,29 +209,67 @@ impl Switchboard {
         }
     }
 
+    fn push(&mut self, now: Instant, id: ConnectionId, key: ChannelKey, mut message: Outgoing) {
+        message.channel = Some(key);
+        if let Some(link) = self.links.get_mut(&id) {
+            link.push(now, message);
+        }
+    }
+
     fn send_to_address(
         &mut self,
         now: Instant,
         address: &Arc<str>,
-        mut message: Outgoing,
+        message: Outgoing,
     ) -> Result<Option<Dial>, Error> {
-        let sender = (message.data.group, Arc::clone(&message.data.from));
+        let from = message.from;
         let destination = self.destinations.sent_to(now, address)?;
-        if self.members.is_served(&sender)
-            && let Some(notice) = destination.interest(now, sender.clone())
-        {
-            self.members.tell(&sender, notice);
+        let Some(seat) = self.members.get(from) else {
+            return Ok(None);
+        };
+        let (credentials, notice) = (seat.credentials.clone(), destination.interest(now, from));
+        if let Some(notice) = notice {
+            self.members.tell(from, notice);
         }
-        let newest = destination
-            .bound
-            .and_then(|bound| self.instances.get(&bound.instance)?.last());
-        if let Some(link) = newest.and_then(|newest| self.links.get_mut(newest)) {
-            message.data.endpoint = destination.bound.and_then(|bound| bound.endpoint);
-            link.push(now, message);
+        let is_quiet = destination.is_quiet(now, from);
+        let bound = destination.bound.and_then(|bound| {
+            let pair = self.pairs.get_mut(&bound.instance)?;
+            let newest = *pair.links.last()?;
+            Some((bound, pair, newest))
+        });
+        let Some((bound, pair, newest)) = bound else {
+            return Ok((!is_quiet).then(|| destination.wait(address, message)).flatten());
+        };
+        let want = message
+            .to
+            .clone()
+            .map_or(Want::Port(bound.endpoint), Want::Member);
+        let wish = (from, want);
+        if let Some(key) = pair.find(&wish) {
+            self.push(now, newest, key, message);
             return Ok(None);
         }
-        message.data.endpoint = None;
-        Ok(destination.wait(address, message))
+        let Err(message) = pair.wait(&wish, message) else {
+            return Ok(None);
+        };
+        if is_quiet {
+            return Ok(None);
+        }
+        let attempt = destination.attempt(from, bound.instance, credentials.former.is_some());
+        let callsign = match credentials.former {
+            Some(former) if attempt.former => former,
+            _ => credentials.callsign,
+        };
+        pair.begin(wish, address, callsign, attempt.after, message);
+        self.stir(newest);
+        Ok(None)
+    }
+
+    /// Has a connection look for proofs to begin.
+    fn stir(&self, id: ConnectionId) {
+        if let Some(link) = self.links.get(&id) {
+            link.signals.proofs.notify_one();
+        }
     }
 
     // Dialling.
@@ -218,137 +307,385 @@ impl Switchboard {
             .map(|destination| destination.conclude(&outcome))
             .unwrap_or_default()
         {
-            self.members.tell(&member, outcome.clone());
+            self.members.tell(member, outcome.clone());
         }
     }
 
     // Connections.
 
     /// Adds a connection.
-    pub(super) fn opened(&mut self, now: Instant, id: ConnectionId, opened: Opened) -> Arc<Signals> {
+    pub(super) fn opened(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        opened: Opened,
+    ) -> (Arc<Signals>, Vec<Dial>) {
         let instance = opened.instance;
         let mut link = Link::new(now, opened.clone());
         let signals = Arc::clone(&link.signals);
         if self.shut_down {
-            link.retiring = true;
+            link.retire(now);
             self.links.insert(id, link);
-            return signals;
+            return (signals, Vec::new());
         }
-        let siblings = self.instances.entry(instance).or_default();
-        if !siblings.is_empty() && self.instance < instance {
+        let pair = self.pairs.entry(instance).or_default();
+        if !pair.links.is_empty() && self.instance < instance {
             // The answer shows that the other side can use it, too.
             link.control(Frame::Ping);
         }
-        siblings.push(id);
+        pair.links.push(id);
+        pair.apart_since = None;
+        if pair.is_trusted() {
+            link.trust();
+        }
+        self.links.insert(id, link);
+        let mut dials = Vec::new();
         if let Some((address, endpoint)) = opened.dialled
             && let Some(destination) = self.destinations.get_mut(&address)
         {
             destination.bound = Some(Bound { instance, endpoint });
             destination.dial_ended();
-            while let Some(mut message) = destination.take_pending(now) {
-                message.data.endpoint = endpoint;
-                link.push(now, message);
-            }
+            let waiting: Vec<_> = std::iter::from_fn(|| destination.take_pending(now)).collect();
             self.conclude(Notice::Connected { address });
+            dials = self.route_all(now, waiting);
         }
-        self.links.insert(id, link);
-        signals
+        (signals, dials)
+    }
+
+    /// What finds no way is lost, as any message may be; its sender repeats it.
+    fn route_all(&mut self, now: Instant, messages: Vec<Outgoing>) -> Vec<Dial> {
+        let routed = messages.into_iter().map(|message| self.route(now, None, message));
+        routed.filter_map(Result::ok).flatten().collect()
     }
 
     /// Takes note that a frame came in. The first one shows that the connection works both ways: older ones to the
     /// same controller are retired.
-    pub(super) fn heard(&mut self, id: ConnectionId) {
+    pub(super) fn heard(&mut self, now: Instant, id: ConnectionId) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        if std::mem::replace(&mut link.proven, true) || self.instance >= link.opened.instance {
+        if std::mem::replace(&mut link.is_heard, true) || self.instance >= link.opened.instance {
             return;
         }
         let siblings = self
-            .instances
+            .pairs
             .get(&link.opened.instance)
-            .cloned()
-            .unwrap_or_default();
+            .map(|pair| pair.links.clone());
+        let siblings = siblings.unwrap_or_default();
         // A retired connection is not among them, and retires none.
         if siblings.contains(&id) {
             for older in siblings.into_iter().take_while(|sibling| *sibling != id) {
-                self.retire(older);
+                self.retire(now, older);
             }
         }
     }
 
     /// Gives a message to the member that it is for, or answers that there is none.
     pub(super) fn received(&mut self, now: Instant, id: ConnectionId, data: Data, received_at: Duration) {
-        self.heard(id);
+        self.heard(now, id);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        link.used_at = now;
-        let mailbox = match self.members.receiver(&data) {
-            Ok(mailbox) => mailbox,
-            Err(code) => {
-                let detail = match code {
-                    Code::ClosedPort => "this port is closed",
-                    Code::UnknownMember => "this member is not here",
-                    _ => "nobody here has this callsign on this port",
-                };
-                return link.control(Frame::Error(Refusal::of(&data, code, detail)));
-            }
+        let key = ChannelKey {
+            number: data.channel,
+            is_ours: !data.opener,
         };
-        let Data {
-            group,
-            from,
-            to,
-            endpoint: _,
-            incarnation,
-            body,
-        } = data;
-        let receiver = (group, Arc::clone(&mailbox.member));
-        let sender = (group, Arc::clone(&from));
-        mailbox.put_message(Incoming {
-            group,
-            from,
-            to,
-            incarnation,
-            body,
-            via: ReplyRoute(id),
+        let instance = link.opened.instance;
+        let Some(pair) = self.pairs.get_mut(&instance) else {
+            return;
+        };
+        let Some(channel) = pair.channel(key) else {
+            if pair.is_awaited(key) {
+                return pair.keep(
+                    key,
+                    Early {
+                        id,
+                        data,
+                        received_at,
+                    },
+                );
+            }
+            return link.control(Frame::Error(Refusal::of_channel(Code::UnknownChannel, key)));
+        };
+        link.used_at = now;
+        let message = Incoming {
+            from: Arc::clone(&channel.member),
+            incarnation: data.incarnation,
+            body: data.body,
+            via: ReplyRoute(id, key),
             received_at,
-        });
-        for notice in self.destinations.accepted(link.opened.instance, &receiver) {
-            self.members.tell(&receiver, notice);
-        }
-        if !link.retiring && link.routes < ROUTES_PER_CONNECTION && self.routes.get(&sender) != Some(&id) {
-            link.routes += 1;
-            let former = self.routes.insert(sender, id);
-            if let Some(former) = former.and_then(|former| self.links.get_mut(&former)) {
-                former.routes = former.routes.saturating_sub(1);
+        };
+        self.routes
+            .insert((channel.seat, Arc::clone(&channel.member)), (instance, key));
+        self.members.deliver(channel.seat, message);
+    }
+
+    // Proofs.
+
+    /// The next proof to begin on a connection.
+    pub(super) fn take_job(&mut self, id: ConnectionId) -> Option<Job> {
+        loop {
+            let link = self.links.get_mut(&id)?;
+            match self.pairs.get_mut(&link.opened.instance)?.next(id)? {
+                Step::Find(find) => link.control(Frame::Find(find)),
+                Step::Prove(job) => return Some(job),
             }
         }
     }
 
-    /// The other side refused a message of ours.
-    pub(super) fn refused(&mut self, now: Instant, id: ConnectionId, refusal: &Refusal) {
-        self.heard(id);
+    /// Answers who is served at a port.
+    pub(super) fn asked_for_seats(&mut self, now: Instant, id: ConnectionId, find: &Find) {
+        self.heard(now, id);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        let (Some(group), Some(from)) = (refusal.group, &refusal.from) else {
+        let seats = find.endpoint.ok_or(Code::ClosedPort);
+        link.control(
+            match seats.and_then(|endpoint| self.members.seats_at(endpoint, find.after)) {
+                Ok(seats) => Frame::Found(Found {
+                    endpoint: find.endpoint,
+                    seats,
+                }),
+                Err(code) => Frame::Error(Refusal {
+                    endpoint: find.endpoint,
+                    ..Refusal::new(code, "this port is closed")
+                }),
+            },
+        );
+    }
+
+    /// The other side says who is served at its port.
+    pub(super) fn found(&mut self, now: Instant, id: ConnectionId, found: &Found) {
+        self.heard(now, id);
+        let failures = self.pair_of(id).map(|pair| pair.found(found)).unwrap_or_default();
+        self.failed(now, id, failures);
+        self.stir(id);
+    }
+
+    /// Decides whether a proof that the other side asks for is given.
+    pub(super) fn asked(&mut self, now: Instant, id: ConnectionId, open: &Open) -> Result<Asked, Code> {
+        let link = self.links.get_mut(&id).ok_or(Code::Busy)?;
+        let pair = self.pairs.get(&link.opened.instance).ok_or(Code::Busy)?;
+        let id = self.members.target(&open.target)?;
+        let seat = self.members.get(id).ok_or(Code::UnknownMember)?;
+        let credentials = &seat.credentials;
+        let callsign = match (open.former, &credentials.former) {
+            (true, former) => former.clone().ok_or(Code::WrongCallsign)?,
+            (false, _) => credentials.callsign.clone(),
+        };
+        let guesser = match pair.proven_by() {
+            Some(seat) => Guesser::Group(seat),
+            None => Guesser::Stranger(link.opened.remote),
+        };
+        let is_stranger = !pair.is_trusted();
+        if pair.is_full() || is_stranger && link.tried.contains(&(id, open.former)) {
+            return Err(Code::Busy);
+        }
+        if !self.guesses.take(now, guesser, id) {
+            return Err(Code::Busy);
+        }
+        if is_stranger {
+            link.tried.insert((id, open.former));
+        }
+        link.asked += 1;
+        Ok(Asked {
+            seat: id,
+            callsign,
+            has_former: credentials.former.is_some(),
+            is_by_name: matches!(open.target, Target::Member(_)),
+            guesser,
+        })
+    }
+
+    /// The other side has proven what it asked for: the channel is open.
+    pub(super) fn proven(&mut self, id: ConnectionId, asked: &Asked, confirm: &Confirm) {
+        self.guesses.give_back(asked.guesser, asked.seat);
+        let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        if let Some(to) = &refusal.to {
-            let receiver = (group, Arc::clone(to));
-            if self.routes.get(&receiver) == Some(&id) {
-                self.routes.remove(&receiver);
-                link.routes = link.routes.saturating_sub(1);
+        link.asked = link.asked.saturating_sub(1);
+        let key = ChannelKey {
+            number: confirm.channel,
+            is_ours: false,
+        };
+        let Some(seat) = self.members.get(asked.seat) else {
+            return link.control(Frame::Error(Refusal::of_channel(Code::UnknownMember, key)));
+        };
+        link.control(Frame::Accept(Accept {
+            channel: confirm.channel,
+            member: Arc::clone(&seat.member),
+            endpoint: seat.endpoint,
+            seat: seat.number,
+        }));
+        let instance = link.opened.instance;
+        let channel = Channel {
+            seat: asked.seat,
+            member: Arc::clone(&confirm.member),
+            endpoint: confirm.endpoint,
+            their_seat: confirm.seat,
+        };
+        if let Some(pair) = self.pairs.get_mut(&instance) {
+            pair.add(key, channel);
+        }
+        self.joined(id, instance, key);
+    }
+
+    /// A proof that the other side asked for has failed, or it has gone without finishing it.
+    pub(super) fn unproven(&mut self, now: Instant, id: ConnectionId, asked: &Asked) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        link.asked = link.asked.saturating_sub(1);
+        link.signals.work.notify_one();
+        let is_trusted = link.signals.is_trusted.load(Ordering::Relaxed);
+        // Whoever knows another group's callsign looks through all, and is told apart from who knows none.
+        if is_trusted && !asked.is_by_name {
+            return;
+        }
+        if !is_trusted && !asked.is_by_name {
+            return link.failed.push(asked.seat);
+        }
+        let remote = link.opened.remote;
+        self.report(now, remote, asked.seat);
+    }
+
+    fn report(&mut self, now: Instant, remote: IpAddr, seat: SeatId) {
+        if let Some((attempts, within)) = self.guesses.failed(now, remote, seat) {
+            let address = Arc::from(remote.to_canonical().to_string());
+            let notice = Notice::WrongCallsign {
+                address,
+                attempts,
+                within,
+            };
+            self.members.tell(seat, notice);
+        }
+    }
+
+    /// The other side knows the callsign that a proof was begun for: returns what it is to be told, unless nobody wants
+    /// the channel any more.
+    pub(super) fn confirmed(&mut self, id: ConnectionId, channel: u32, tag: Tag) -> Option<Confirm> {
+        let seat = self.pair_of(id)?.confirm(channel)?;
+        let seat = self.members.get(seat)?;
+        Some(Confirm {
+            channel,
+            tag,
+            member: Arc::clone(&seat.member),
+            endpoint: seat.endpoint,
+            seat: seat.number,
+        })
+    }
+
+    /// The other side does not know the callsign that a proof was begun for.
+    pub(super) fn unfit(&mut self, now: Instant, id: ConnectionId, number: u32, has_former: bool) {
+        self.refuse(now, id, number, Code::WrongCallsign, has_former);
+    }
+
+    fn refuse(&mut self, now: Instant, id: ConnectionId, number: u32, code: Code, has_former: bool) {
+        let failure = self
+            .pair_of(id)
+            .and_then(|pair| pair.refused(number, code, has_former));
+        self.failed(now, id, failure.into_iter().collect());
+        self.stir(id);
+    }
+
+    fn failed(&mut self, now: Instant, id: ConnectionId, failures: Vec<Failure>) {
+        let Some(instance) = self.links.get(&id).map(|link| link.opened.instance) else {
+            return;
+        };
+        let is_refused = |failure: &Failure| matches!(failure.code, Code::WrongCallsign | Code::Busy);
+        let any_refused = failures.iter().any(is_refused);
+        for failure in failures {
+            let seat = failure.wish.0;
+            let has_former = self
+                .members
+                .get(seat)
+                .is_some_and(|seat| seat.credentials.former.is_some());
+            if let Some(notice) = self.destinations.failed(now, instance, has_former, &failure) {
+                self.members.tell(seat, notice);
             }
         }
-        let sender = (group, Arc::clone(from));
-        for notice in self
-            .destinations
-            .refused(now, link.opened.instance, &sender, refusal)
-        {
-            self.members.tell(&sender, notice);
+        let is_over = any_refused
+            && self
+                .pairs
+                .get(&instance)
+                .is_some_and(|pair| !pair.is_trusted() && pair.is_stuck());
+        if is_over {
+            // As a stranger this process gets no further answers on this connection; another one gets them.
+            self.retire(now, id);
         }
+    }
+
+    /// The other side has opened a channel that was asked for; false if it was not.
+    pub(super) fn accepted(&mut self, now: Instant, id: ConnectionId, accept: Accept) -> bool {
+        self.heard(now, id);
+        let Some(instance) = self.links.get(&id).map(|link| link.opened.instance) else {
+            return true;
+        };
+        let accepted = self.pairs.get_mut(&instance).map(|pair| pair.accepted(accept));
+        let Some(Some(mut opened)) = accepted else {
+            return false;
+        };
+        self.joined(id, instance, opened.key);
+        while let Some(message) = opened.waiting.pop(now) {
+            self.push(now, id, opened.key, message);
+        }
+        for early in opened.early {
+            self.received(now, early.id, early.data, early.received_at);
+        }
+        self.stir(id);
+        true
+    }
+
+    /// A channel is open.
+    fn joined(&mut self, id: ConnectionId, instance: Instance, key: ChannelKey) {
+        let Some(pair) = self.pairs.get(&instance) else {
+            return;
+        };
+        for link in pair.links.iter().chain([&id]) {
+            if let Some(link) = self.links.get_mut(link) {
+                link.trust();
+            }
+        }
+        let Some(channel) = pair.channel(key) else {
+            return;
+        };
+        let seat = channel.seat;
+        self.routes
+            .insert((seat, Arc::clone(&channel.member)), (instance, key));
+        for notice in self.destinations.accepted(instance, seat) {
+            self.members.tell(seat, notice);
+        }
+    }
+
+    /// The other side refused something of ours.
+    pub(super) fn refused(&mut self, now: Instant, id: ConnectionId, refusal: &Refusal) {
+        self.heard(now, id);
+        let Some(number) = refusal.channel else {
+            if refusal.endpoint.is_some() {
+                let code = refusal.code;
+                let pair = self.pair_of(id);
+                let failures = pair.map(|pair| pair.not_found(refusal.endpoint, code));
+                self.failed(now, id, failures.unwrap_or_default());
+            }
+            return;
+        };
+        if refusal.code != Code::UnknownChannel {
+            return self.refuse(now, id, number, refusal.code, false);
+        }
+        let key = ChannelKey {
+            number,
+            is_ours: !refusal.opener,
+        };
+        if let Some(channel) = self.pair_of(id).and_then(|pair| pair.remove(key)) {
+            let route = (channel.seat, channel.member);
+            if self.routes.get(&route).is_some_and(|(_, other)| *other == key) {
+                self.routes.remove(&route);
+            }
+        }
+    }
+
+    fn pair_of(&mut self, id: ConnectionId) -> Option<&mut Pair> {
+        self.pairs.get_mut(&self.links.get(&id)?.opened.instance)
     }
 
     /// Queues an answer or a ping, ahead of all messages.
@@ -365,58 +702,81 @@ impl Switchboard {
 
     /// What a connection should write now.
     pub(super) fn take_work(&mut self, now: Instant, id: ConnectionId) -> Work {
-        self.links
-            .get_mut(&id)
-            .map_or(Work::Goodbye, |link| link.take_work(now))
+        let Some(link) = self.links.get_mut(&id) else {
+            return Work::Goodbye;
+        };
+        let pair = self.pairs.get(&link.opened.instance);
+        let proving = link.retiring && pair.is_some_and(|pair| pair.is_proving(id));
+        link.take_work(now, proving)
     }
 
     /// Takes a connection out of use: it writes what is queued, says goodbye and ends.
-    pub(super) fn retire(&mut self, id: ConnectionId) {
+    pub(super) fn retire(&mut self, now: Instant, id: ConnectionId) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        if std::mem::replace(&mut link.retiring, true) {
+        if link.retiring {
             return;
         }
-        link.signals.work.notify_one();
+        link.retire(now);
         let instance = link.opened.instance;
-        let moved = std::mem::take(&mut link.routes);
-        let siblings = self.instances.entry(instance).or_default();
-        siblings.retain(|sibling| *sibling != id);
-        match siblings.last().copied() {
-            Some(heir) => {
-                for route in self.routes.values_mut().filter(|route| **route == id) {
-                    *route = heir;
-                }
-                if let Some(heir) = self.links.get_mut(&heir) {
-                    heir.routes += moved;
-                }
-            }
-            None => {
-                self.instances.remove(&instance);
-                self.routes.retain(|_, route| *route != id);
-                self.destinations.unbind(instance);
-            }
+        let Some(pair) = self.pairs.get_mut(&instance) else {
+            return;
+        };
+        pair.links.retain(|sibling| *sibling != id);
+        if pair.links.is_empty() {
+            self.destinations.unbind(instance);
+        }
+    }
+
+    /// The other side says nothing more on a connection.
+    pub(super) fn heard_goodbye(&mut self, now: Instant, id: ConnectionId) {
+        self.retire(now, id);
+        if let Some(link) = self.links.get_mut(&id) {
+            link.hear_goodbye();
+        }
+    }
+
+    /// Ends what a stranger did not prove in time.
+    pub(super) fn retire_stranger(&mut self, now: Instant, id: ConnectionId) {
+        let is_trusted = |link: &Link| link.signals.is_trusted.load(Ordering::Relaxed);
+        if self.links.get(&id).is_some_and(|link| !is_trusted(link)) {
+            self.retire(now, id);
         }
     }
 
     /// Removes a connection that has ended, and finds another way for what it had not begun to write.
     pub(super) fn closed(&mut self, now: Instant, id: ConnectionId) -> Vec<Dial> {
-        self.retire(id);
+        self.retire(now, id);
         let Some(mut link) = self.links.remove(&id) else {
             return Vec::new();
         };
+        if !link.signals.is_trusted.load(Ordering::Relaxed) {
+            for seat in std::mem::take(&mut link.failed) {
+                self.report(now, link.opened.remote, seat);
+            }
+        }
         if let Some((address, _)) = &link.opened.dialled
             && let Some(destination) = self.destinations.get_mut(address)
         {
             destination.connection_ended(now.duration_since(link.opened_at));
         }
-        let mut dials = Vec::new();
-        while let Some(message) = link.take_unsent(now).filter(|_| !self.shut_down) {
-            // What finds no way is lost, as any message may be; its sender repeats it.
-            dials.extend(self.route(now, None, message).ok().flatten());
+        let mut unsent = Vec::new();
+        let instance = link.opened.instance;
+        if let Some(pair) = self.pairs.get_mut(&instance) {
+            unsent = pair.link_ended(id, now);
+            if pair.links.is_empty() {
+                pair.apart_since.get_or_insert(now);
+                if !pair.is_trusted() {
+                    self.pairs.remove(&instance);
+                }
+            }
         }
-        dials
+        if self.shut_down {
+            return Vec::new();
+        }
+        unsent.extend(std::iter::from_fn(|| link.take_unsent(now)));
+        self.route_all(now, unsent)
     }
 
     // Housekeeping.
@@ -424,27 +784,42 @@ impl Switchboard {
     /// Forgets addresses and retires connections that nobody has used for a while.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.destinations.sweep(now);
+        self.guesses.sweep(now);
         let idle = self
             .links
             .iter()
             .filter(|(_, link)| now.duration_since(link.used_at) > IDLE_RETIRE);
         for id in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.retire(id);
+            self.retire(now, id);
         }
+        let is_apart = |since: Instant| now.duration_since(since) > APART_FORGET;
+        self.pairs
+            .retain(|_, pair| !(pair.links.is_empty() && pair.apart_since.is_some_and(is_apart)));
+        let pairs = &self.pairs;
+        self.routes.retain(|_, (instance, key)| {
+            pairs
+                .get(instance)
+                .is_some_and(|pair| pair.channel(*key).is_some())
+        });
     }
 
     /// Takes every connection out of use and refuses everything from here on.
-    pub(super) fn shut_down(&mut self) {
+    pub(super) fn shut_down(&mut self, now: Instant) {
         self.shut_down = true;
         for id in self.links.keys().copied().collect::<Vec<_>>() {
-            self.retire(id);
+            self.retire(now, id);
         }
         self.members.wake_all();
     }
 
     /// How many other processes are connected.
     pub(super) fn peers(&self) -> usize {
-        self.instances.len()
+        self.pairs.values().filter(|pair| !pair.links.is_empty()).count()
+    }
+
+    /// How many proofs of strangers, and of members that were asked for by name, have failed.
+    pub(super) fn failed_proofs(&self) -> u64 {
+        self.guesses.count()
     }
 
     /// How many connections are up, retired ones included.

@@ -1,24 +1,45 @@
-//! TLS 1.3 with a certificate that each process makes for itself.
+//! TLS 1.3 with a certificate that each process makes for itself, on both sides.
+//!
+//! Nobody vouches for these certificates. What they give is an identity: the [`Instance`] is a digest of the
+//! certificate, and TLS proves on each connection that the other side holds its key. Whose instance it is, the proofs
+//! of the callsign tell.
 
+use std::io;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::Error;
+use super::frame::Instance;
 
 /// The name in every certificate and every handshake. It identifies nobody.
-pub(super) const NAME: &str = "flagship";
+const NAME: &str = "flagship";
+
+/// What the secret that both ends of a connection derive from it is called (RFC 5705, RFC 8446 section 7.5).
+const EXPORTER_LABEL: &[u8] = b"EXPORTER-flagship-channel";
 
 /// Both sides of a handshake.
 pub(super) struct Tls {
-    pub(super) acceptor: TlsAcceptor,
-    pub(super) connector: TlsConnector,
+    acceptor: TlsAcceptor,
+    connector: TlsConnector,
+    pub(super) instance: Instance,
+}
+
+/// A connection whose other end has shown that it holds the key of its certificate.
+pub(super) struct Secured {
+    pub(super) stream: TlsStream<TcpStream>,
+    /// Whose certificate the other end showed.
+    pub(super) peer: Instance,
+    /// Known to both ends of this connection and nobody else.
+    pub(super) exporter: [u8; 32],
 }
 
 impl Tls {
@@ -30,8 +51,8 @@ impl Tls {
 
         let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])?
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)?;
+            .with_client_cert_verifier(Arc::new(AnyCertificate(Arc::clone(&provider))))
+            .with_single_cert(vec![certificate.clone()], key.clone_key())?;
         // Connections last; without resumption there is no state to keep and nothing to replay.
         server.send_tls13_tickets = 0;
 
@@ -39,18 +60,52 @@ impl Tls {
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth();
+            .with_client_auth_cert(vec![certificate.clone()], key)?;
         client.resumption = Resumption::disabled();
 
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(server)),
             connector: TlsConnector::from(Arc::new(client)),
+            instance: Instance::of_certificate(&certificate),
         })
+    }
+
+    /// The handshake of the side that was dialled.
+    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<Secured> {
+        let stream = self.acceptor.accept(stream).await?;
+        let exporter = stream
+            .get_ref()
+            .1
+            .export_keying_material([0; 32], EXPORTER_LABEL, None);
+        secured(stream.into(), exporter)
+    }
+
+    /// The handshake of the side that dials.
+    pub(super) async fn connect(&self, stream: TcpStream) -> io::Result<Secured> {
+        let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
+        let stream = self.connector.connect(name, stream).await?;
+        let exporter = stream
+            .get_ref()
+            .1
+            .export_keying_material([0; 32], EXPORTER_LABEL, None);
+        secured(stream.into(), exporter)
     }
 }
 
-/// Accepts every certificate whose key signed the handshake. Who the other side is gets proven, or not, in
-/// [`authenticate`](super::handshake::authenticate).
+fn secured(stream: TlsStream<TcpStream>, exporter: Result<[u8; 32], rustls::Error>) -> io::Result<Secured> {
+    let certificates = stream.get_ref().1.peer_certificates();
+    let peer = certificates
+        .and_then(<[_]>::first)
+        .map(|certificate| Instance::of_certificate(certificate))
+        .ok_or_else(|| io::Error::other("the other side showed no certificate"))?;
+    Ok(Secured {
+        peer,
+        exporter: exporter.map_err(io::Error::other)?,
+        stream,
+    })
+}
+
+/// Accepts every certificate whose key signed the handshake: it names the other side's [`Instance`] and no more.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
@@ -64,6 +119,53 @@ impl ServerCertVerifier for AnyCertificate {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for AnyCertificate {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

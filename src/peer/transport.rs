@@ -22,9 +22,10 @@ use super::accept::{self, Listener, Port, Socket};
 use super::admission::{Admission, Limits};
 use super::destination::Dial;
 use super::dial;
-use super::frame::{Data, Endpoint, GroupKey, Hello, Instance, Versions};
+use super::frame::{Endpoint, Hello, Versions};
 use super::link::ConnectionId;
 use super::mailbox::Event;
+use super::members::{Credentials, SeatId};
 use super::switchboard::{Switchboard, To};
 use super::tls::Tls;
 
@@ -43,6 +44,9 @@ pub struct Timing {
     /// From a connection's first byte to its hello. The slowest links take a second for a round trip, and TLS and
     /// hello take one each; the rest is for a lost packet.
     pub handshake_max: Duration,
+    /// From a connection's hello to the first callsign that is proven on it. Each proof takes two round trips; a member
+    /// that knows an address only may have to try all members there.
+    pub prove_max: Duration,
     /// The silence after which a connection is asked for a sign of life. Heartbeats make pings needless in all
     /// profiles but the slowest.
     pub ping_interval: Duration,
@@ -58,6 +62,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             handshake_max: Duration::from_secs(3),
+            prove_max: Duration::from_secs(10),
             ping_interval: Duration::from_secs(1),
             silence_max: Duration::from_secs(3),
             write_max: Duration::from_secs(10),
@@ -86,19 +91,6 @@ impl Default for Config {
     }
 }
 
-/// What one member says to another.
-#[derive(Clone, Debug)]
-pub struct Message {
-    /// The group of both.
-    pub group: GroupKey,
-    /// The sender's identity, of at most [`MEMBER_MAX_BYTES`](super::MEMBER_MAX_BYTES) bytes.
-    pub from: Arc<str>,
-    /// The sender's incarnation.
-    pub incarnation: u64,
-    /// The message itself.
-    pub body: Arc<RawValue>,
-}
-
 /// What all tasks share.
 pub(super) struct Shared {
     pub(super) timing: Timing,
@@ -112,7 +104,6 @@ pub(super) struct Shared {
     tracker: TaskTracker,
     runtime: Handle,
     protocol: Versions,
-    instance: Instance,
     switchboard: Mutex<Switchboard>,
     ports: Mutex<HashMap<SocketAddr, Weak<Port>>>,
     connections: AtomicU64,
@@ -132,7 +123,6 @@ impl Shared {
     pub(super) fn hello(&self, endpoint: Option<Endpoint>) -> Hello {
         Hello {
             protocol: self.protocol,
-            instance: self.instance,
             endpoint,
         }
     }
@@ -174,11 +164,12 @@ impl Transport {
     /// # Errors
     /// When no certificate can be made, and outside a runtime.
     pub fn start(config: Config) -> Result<Self, Error> {
-        let instance = Instance(rand::random());
+        let tls = Tls::new()?;
+        let instance = tls.instance;
         let cancelled = CancellationToken::new();
         let shared = Arc::new(Shared {
             timing: config.timing,
-            tls: Tls::new()?,
+            tls,
             admission: Admission::new(config.limits),
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
             closing: cancelled.child_token(),
@@ -186,7 +177,6 @@ impl Transport {
             tracker: TaskTracker::new(),
             runtime: Handle::try_current()?,
             protocol: config.protocol,
-            instance,
             switchboard: Mutex::new(Switchboard::new(instance)),
             ports: Mutex::new(HashMap::new()),
             connections: AtomicU64::new(0),
@@ -248,51 +238,38 @@ impl Transport {
         Ok(Listener(port))
     }
 
-    /// Gives `member` the messages for `group` that arrive at the port of `listener`, until the inbox is dropped.
+    /// Gives `member` the messages of its group that arrive at the port of `listener`, until the inbox is dropped. The
+    /// group is whoever has the same callsign.
     ///
     /// # Errors
-    /// When another member has the group on that port, or the identity is empty or too long.
-    pub fn register(&self, listener: &Listener, group: GroupKey, member: &str) -> Result<Inbox, Error> {
+    /// When another member has the callsign on that port, or the identity is empty or too long.
+    pub fn register(
+        &self,
+        listener: &Listener,
+        credentials: Credentials,
+        member: &str,
+    ) -> Result<Inbox, Error> {
         let endpoint = listener.0.endpoint;
-        let filled = self
+        let (seat, filled) = self
             .shared
             .switchboard()
-            .register(group, endpoint, &Arc::from(member))?;
+            .register(endpoint, &Arc::from(member), credentials)?;
         Ok(Inbox {
             shared: Arc::clone(&self.shared),
-            group,
-            endpoint,
+            seat,
             filled,
         })
-    }
-
-    /// Queues a message. It may be lost, and newer ones displace older ones: whatever matters is repeated.
-    ///
-    /// # Errors
-    /// When the message can never be sent that way; nothing is queued then.
-    pub fn send(&self, to: &To, message: Message) -> Result<(), Error> {
-        let Message {
-            group,
-            from,
-            incarnation,
-            body,
-        } = message;
-        let data = Data {
-            group,
-            from,
-            to: to.member.clone(),
-            endpoint: None,
-            incarnation,
-            body,
-        };
-        let dial = self.shared.switchboard().send(Instant::now(), to, data)?;
-        self.shared.dial_all(dial);
-        Ok(())
     }
 
     /// How many other processes are connected.
     pub fn peers(&self) -> usize {
         self.shared.switchboard().peers()
+    }
+
+    /// How many proofs of a callsign have failed that others began here, those of members that look for their like among
+    /// several groups of one controller left out.
+    pub fn failed_proofs(&self) -> u64 {
+        self.shared.switchboard().failed_proofs()
     }
 
     /// How many connections are up: one for each other process, and for moments two.
@@ -306,7 +283,7 @@ impl Transport {
     /// When some had not within `limit`; they are cut off.
     pub async fn shut_down(&self, limit: Duration) -> Result<(), Error> {
         self.shared.closing.cancel();
-        self.shared.switchboard().shut_down();
+        self.shared.switchboard().shut_down(Instant::now());
         self.shared.tracker.close();
         if timeout(limit, self.shared.tracker.wait()).await.is_ok() {
             return Ok(());
@@ -323,11 +300,10 @@ impl Transport {
     }
 }
 
-/// What arrives for one member. Dropping it unregisters the member.
+/// One member's place: what arrives for it, and what it sends. Dropping it unregisters the member.
 pub struct Inbox {
     shared: Arc<Shared>,
-    group: GroupKey,
-    endpoint: Endpoint,
+    seat: SeatId,
     filled: Arc<Notify>,
 }
 
@@ -338,18 +314,41 @@ impl Inbox {
     /// After the transport was shut down and everything that had arrived was taken.
     pub async fn receive(&mut self) -> Result<Event, Error> {
         loop {
-            let taken = self.shared.switchboard().take_event(self.group, self.endpoint)?;
+            let taken = self.shared.switchboard().take_event(self.seat)?;
             match taken {
                 Some(event) => return Ok(event),
                 None => self.filled.notified().await,
             }
         }
     }
+
+    /// Queues a message of this member. It may be lost, and newer ones displace older ones: whatever matters is
+    /// repeated.
+    ///
+    /// # Errors
+    /// When the message can never be sent that way; nothing is queued then.
+    pub fn send(&self, to: &To, incarnation: u64, body: Arc<RawValue>) -> Result<(), Error> {
+        let now = Instant::now();
+        let dial = self
+            .shared
+            .switchboard()
+            .send(now, self.seat, to, incarnation, body)?;
+        self.shared.dial_all(dial);
+        Ok(())
+    }
+
+    /// Goes by other callsigns from now on. With whom this member is connected, it stays connected.
+    ///
+    /// # Errors
+    /// When another member has the callsign on that port; nothing changes then.
+    pub fn set_credentials(&self, credentials: Credentials) -> Result<(), Error> {
+        self.shared.switchboard().set_credentials(self.seat, credentials)
+    }
 }
 
 impl Drop for Inbox {
     fn drop(&mut self) {
-        self.shared.switchboard().unregister(self.group, self.endpoint);
+        self.shared.switchboard().unregister(self.seat);
     }
 }
 
@@ -361,6 +360,7 @@ mod tests {
         clippy::panic,
         reason = "a test fails by panicking"
     )]
+    use super::super::proof::Callsign;
     use super::*;
 
     #[tokio::test]
@@ -368,20 +368,14 @@ mod tests {
         let transport = Transport::start(Config::default()).unwrap();
         transport.shared.spawn("test", async { panic!("on purpose") });
         let listener = transport.listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let mut inbox = transport
-            .register(&listener, GroupKey::of_callsign("federation"), "us")
-            .unwrap();
+        let credentials = Credentials::new(Callsign::new("federation"));
+        let mut inbox = transport.register(&listener, credentials, "us").unwrap();
         let to = To {
             address: Some(listener.local_address().to_string().into()),
             ..To::default()
         };
-        let message = Message {
-            group: GroupKey::of_callsign("federation"),
-            from: "us".into(),
-            incarnation: 1,
-            body: RawValue::from_string("1".to_owned()).unwrap().into(),
-        };
-        transport.send(&to, message).unwrap();
+        let body = RawValue::from_string("1".to_owned()).unwrap().into();
+        inbox.send(&to, 1, body).unwrap();
         let event = timeout(Duration::from_secs(15), inbox.receive()).await.unwrap();
         assert!(event.is_ok());
         transport.shut_down(Duration::from_secs(15)).await.unwrap();

@@ -11,7 +11,7 @@ use crate::peer::{self, To};
 
 impl Shell {
     pub(super) fn send(&self, to: &Destination, group: Option<election::GroupId>, message: &Message) {
-        let (Some(heard), Some(member)) = (self.ear.group(), &self.member) else {
+        let Some(member) = &self.member else {
             return;
         };
         if matches!(message, Message::Heartbeat { .. }) {
@@ -37,13 +37,7 @@ impl Shell {
                 address: address.as_deref().map(Arc::from),
             },
         };
-        let message = peer::Message {
-            group: heard,
-            from: Arc::clone(&self.ear.from),
-            incarnation: member.incarnation(),
-            body: Arc::from(body),
-        };
-        if let Err(error) = self.shared.transport.send(&to, message) {
+        if let Err(error) = self.ear.send(&to, member.incarnation(), Arc::from(body)) {
             tracing::debug!(%error, "cannot send a message");
         }
     }
@@ -83,6 +77,9 @@ impl Shell {
 
     pub(super) fn take_link(&mut self, notice: &peer::Notice) {
         self.dirty = true;
+        if let peer::Notice::WrongCallsign { .. } = notice {
+            return self.tell(true, "Listening", "WrongCallsign", notice.to_string());
+        }
         if self.unreachable.take(notice) {
             tracing::info!(object = self.object.name_any(), "{notice}");
         }

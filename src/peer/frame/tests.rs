@@ -10,15 +10,30 @@ use super::*;
 
 fn data() -> Data {
     Data {
-        group: GroupKey::of_callsign("federation"),
-        from: "newyork".into(),
-        to: Some("sheffield".into()),
-        endpoint: Some(Endpoint(7)),
+        channel: 7,
+        opener: true,
         incarnation: 3,
         body: RawValue::from_string(r#"{"heartbeat":[1,2]}"#.to_owned())
             .unwrap()
             .into(),
     }
+}
+
+fn open(target: Target) -> Open {
+    Open {
+        channel: 1,
+        target,
+        former: false,
+        share: Share([0x41; 33]),
+    }
+}
+
+fn refusal() -> Refusal {
+    let channel = ChannelKey {
+        number: 7,
+        is_ours: true,
+    };
+    Refusal::of_channel(Code::WrongCallsign, channel)
 }
 
 fn encoded(frame: &Frame) -> BytesMut {
@@ -43,26 +58,52 @@ fn decoded(json: &str) -> Result<Option<Frame>, CodecError> {
 
 #[test]
 fn every_frame_comes_back_as_it_was() {
-    let hello = Hello {
+    let hello = |endpoint| Hello {
         protocol: Versions { min: 1, max: 2 },
-        instance: Instance(u128::MAX),
-        endpoint: None,
+        endpoint,
     };
+    let endpoint = Some(Endpoint(1));
     let frames = [
-        Frame::Hello(hello.clone()),
-        Frame::Hello(Hello {
-            endpoint: Some(Endpoint(1)),
-            instance: Instance(5),
-            ..hello
+        Frame::Hello(hello(None)),
+        Frame::Hello(hello(endpoint)),
+        Frame::Find(Find {
+            endpoint,
+            after: SeatNumber(9),
+        }),
+        Frame::Found(Found {
+            endpoint,
+            seats: vec![SeatNumber(10), SeatNumber(12)],
+        }),
+        Frame::Open(open(Target::Member("sheffield".into()))),
+        Frame::Open(Open {
+            former: true,
+            ..open(Target::Seat(SeatNumber(10)))
+        }),
+        Frame::Offer(Offer {
+            channel: 1,
+            share: Share([0x42; 33]),
+            tag: Tag([0xff; 32]),
+            has_former: true,
+        }),
+        Frame::Confirm(Confirm {
+            channel: 1,
+            tag: Tag([0; 32]),
+            member: "newyork".into(),
+            endpoint: Endpoint(2),
+            seat: SeatNumber(3),
+        }),
+        Frame::Accept(Accept {
+            channel: 1,
+            member: "sheffield".into(),
+            endpoint: Endpoint(1),
+            seat: SeatNumber(10),
         }),
         Frame::Data(data()),
-        Frame::Data(Data {
-            to: None,
-            endpoint: None,
-            ..data()
+        Frame::Error(refusal()),
+        Frame::Error(Refusal {
+            endpoint,
+            ..Refusal::new(Code::ClosedPort, "closed")
         }),
-        Frame::Error(Refusal::of(&data(), Code::UnknownGroup, "nobody")),
-        Frame::Error(Refusal::new(Code::Version, "speaks 1")),
         Frame::Ping,
         Frame::Pong,
         Frame::Goodbye,
@@ -82,24 +123,16 @@ fn every_frame_comes_back_as_it_was() {
 
 #[test]
 fn the_bytes_of_a_message_are_fixed() {
-    let group = "b6a1fa1fbe61cdcd53afd88c5b9c35e6a56e3b7f0d46bba50c9cc9f4d6d2f6a9";
-    let json = format!(
-        r#"{{"type":"data","group":"{group}","from":"newyork","to":"sheffield","endpoint":7,"incarnation":3,"body":{{"heartbeat":[1,2]}}}}"#
-    );
-    let group = serde_json::from_str(&format!("\"{group}\"")).unwrap();
-    let bytes = encoded(&Frame::Data(Data { group, ..data() }));
+    let json = r#"{"type":"data","channel":7,"opener":true,"incarnation":3,"body":{"heartbeat":[1,2]}}"#;
+    let bytes = encoded(&Frame::Data(data()));
     assert_eq!(&bytes[..4], u32::try_from(json.len()).unwrap().to_be_bytes());
     assert_eq!(std::str::from_utf8(&bytes[4..]).unwrap(), json);
-}
-
-#[test]
-fn a_group_key_differs_from_the_plain_digest_of_the_callsign() {
-    let plain = Sha256::digest(b"federation");
-    assert_ne!(GroupKey::of_callsign("federation").0.as_slice(), plain.as_slice());
-    assert_ne!(
-        GroupKey::of_callsign("federation"),
-        GroupKey::of_callsign("Federation")
+    let share = "41".repeat(33);
+    let json = format!(
+        r#"{{"type":"open","channel":1,"target":{{"member":"sheffield"}},"former":false,"share":"{share}"}}"#
     );
+    let bytes = encoded(&Frame::Open(open(Target::Member("sheffield".into()))));
+    assert_eq!(std::str::from_utf8(&bytes[4..]).unwrap(), json);
 }
 
 #[test]
@@ -139,44 +172,66 @@ fn what_is_malformed_is_refused_with_its_kind() {
     ] {
         assert!(matches!(decoded(json), Err(CodecError::Type(_))), "{json}");
     }
-    let group = GroupKey::of_callsign("federation");
     let long = "x".repeat(MEMBER_MAX_BYTES + 1);
-    for fields in [
-        r#""group":"","from":"a","incarnation":1,"body":{}"#.to_owned(),
-        format!(
-            r#""group":"{}","from":"a","incarnation":1,"body":{{}}"#,
-            "z".repeat(64)
+    let share = "00".repeat(33);
+    let many = "1,".repeat(SEATS_MAX) + "1";
+    for (kind, fields) in [
+        (
+            "data",
+            r#""channel":-1,"opener":true,"incarnation":1,"body":{}"#.to_owned(),
         ),
-        format!(
-            r#""group":"{}","from":"a","incarnation":1,"body":{{}}"#,
-            "é".repeat(32)
+        (
+            "data",
+            r#""channel":4294967296,"opener":true,"incarnation":1,"body":{}"#.to_owned(),
         ),
-        format!(r#""group":"{group}","from":"","incarnation":1,"body":{{}}"#),
-        format!(r#""group":"{group}","from":"{long}","incarnation":1,"body":{{}}"#),
-        format!(r#""group":"{group}","from":"a","to":"{long}","incarnation":1,"body":{{}}"#),
-        format!(r#""group":"{group}","from":"a","incarnation":-1,"body":{{}}"#),
-        format!(r#""group":"{group}","from":"a","incarnation":1"#),
+        (
+            "data",
+            r#""channel":1,"opener":true,"incarnation":-1,"body":{}"#.to_owned(),
+        ),
+        ("data", r#""channel":1,"opener":true,"incarnation":1"#.to_owned()),
+        (
+            "open",
+            format!(r#""channel":1,"target":{{"member":""}},"share":"{share}""#),
+        ),
+        (
+            "open",
+            format!(r#""channel":1,"target":{{"member":"{long}"}},"share":"{share}""#),
+        ),
+        (
+            "open",
+            format!(r#""channel":1,"target":{{"seat":1}},"share":"{share}0""#),
+        ),
+        (
+            "open",
+            format!(
+                r#""channel":1,"target":{{"seat":1}},"share":"{}""#,
+                "zz".repeat(33)
+            ),
+        ),
+        (
+            "open",
+            format!(
+                r#""channel":1,"target":{{"seat":1}},"share":"{}""#,
+                "é".repeat(33)
+            ),
+        ),
+        ("found", format!(r#""endpoint":1,"seats":[{many}]"#)),
+        ("hello", r#""protocol":{"min":1}"#.to_owned()),
     ] {
-        let json = format!(r#"{{"type":"data",{fields}}}"#);
+        let json = format!(r#"{{"type":"{kind}",{fields}}}"#);
+        let error = decoded(&json).unwrap_err();
         assert!(
-            matches!(decoded(&json), Err(CodecError::Body { kind: "data", .. })),
-            "{json}"
+            matches!(&error, CodecError::Body { kind: named, .. } if *named == kind),
+            "{json}: {error}"
         );
     }
-    let hello =
-        r#"{"type":"hello","protocol":{"min":1,"max":1},"instance":"+0000000000000000000000000000001"}"#;
-    assert!(matches!(
-        decoded(hello),
-        Err(CodecError::Body { kind: "hello", .. })
-    ));
 }
 
 #[test]
 fn deep_nesting_in_a_body_costs_no_stack() {
-    let group = GroupKey::of_callsign("federation");
     let depth = 400_000;
     let body = "[".repeat(depth) + &"]".repeat(depth);
-    let json = format!(r#"{{"type":"data","group":"{group}","from":"a","incarnation":1,"body":{body}}}"#);
+    let json = format!(r#"{{"type":"data","channel":1,"opener":true,"incarnation":1,"body":{body}}}"#);
     assert!(matches!(decoded(&json), Ok(Some(Frame::Data(_)))));
 }
 
@@ -193,7 +248,7 @@ fn a_frame_above_the_limit_is_refused_at_its_length_and_at_its_encoding() {
     ));
     let mut out = BytesMut::new();
     assert!(matches!(
-        Codec { limit_bytes: 100 }.encode(&Frame::Data(data()), &mut out),
+        Codec { limit_bytes: 50 }.encode(&Frame::Data(data()), &mut out),
         Err(CodecError::TooLong { .. })
     ));
     assert!(out.is_empty());
@@ -243,19 +298,16 @@ fn the_newest_common_version_is_used_and_a_gap_is_none() {
 }
 
 #[test]
-fn a_weight_is_never_less_than_what_is_written() {
-    let nasty: Arc<str> = "\u{1}\"\\".repeat(80).into();
-    let nasty = Data {
-        from: Arc::clone(&nasty),
-        to: Some(nasty),
+fn what_a_message_weighs_beside_its_body_is_never_less_than_what_is_written() {
+    let longest = Data {
+        channel: u32::MAX,
+        opener: false,
         incarnation: u64::MAX,
         ..data()
     };
-    for data in [data(), nasty] {
-        let weight_bytes = data.weight_bytes();
-        let written = encoded(&Frame::Data(data)).len();
-        assert!(written <= weight_bytes, "{written} bytes, weight {weight_bytes}");
-    }
+    let body_bytes = longest.body.get().len();
+    let written = encoded(&Frame::Data(longest)).len();
+    assert!(written <= DATA_OVERHEAD_BYTES + body_bytes, "{written} bytes");
 }
 
 /// Feeds bytes as they would arrive, and returns how many frames came out before the first error.
@@ -285,7 +337,7 @@ proptest! {
         pieces in 1_usize..100,
     ) {
         feed(&bytes, pieces, FRAME_MAX_BYTES);
-        feed(&bytes, pieces, HELLO_MAX_BYTES);
+        feed(&bytes, pieces, STRANGER_MAX_BYTES);
     }
 
     #[test]
@@ -301,7 +353,7 @@ proptest! {
         pieces in 1_usize..300,
     ) {
         let mut bytes = encoded(&Frame::Data(data())).to_vec();
-        bytes.extend_from_slice(&encoded(&Frame::Error(Refusal::of(&data(), Code::UnknownMember, "gone"))));
+        bytes.extend_from_slice(&encoded(&Frame::Error(refusal())));
         for (at, value) in changes {
             let at = at.index(bytes.len());
             bytes[at] = value;
@@ -311,11 +363,11 @@ proptest! {
 
     #[test]
     fn whole_frames_survive_any_fragmentation(
-        from in "\\PC{1,60}", to in proptest::option::of("\\PC{1,60}"), incarnation: u64, text in "\\PC{0,300}",
+        channel: u32, opener: bool, incarnation: u64, text in "\\PC{0,300}",
         pieces in 1_usize..50,
     ) {
         let body = RawValue::from_string(serde_json::to_string(&text).unwrap()).unwrap().into();
-        let sent = Data { from: from.into(), to: to.map(Arc::from), incarnation, body, ..data() };
+        let sent = Data { channel, opener, incarnation, body };
         let bytes = encoded(&Frame::Data(sent.clone()));
         prop_assert_eq!(feed(&bytes, pieces, FRAME_MAX_BYTES), (1, false));
         let mut whole = bytes;

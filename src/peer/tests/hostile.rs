@@ -9,15 +9,14 @@ use super::super::frame::{Code, Data, Frame, Refusal};
 use super::stranger::Stranger;
 use super::*;
 
-fn message(to: &str, body: &str) -> Data {
-    Data {
-        group: federation(),
-        from: "stranger".into(),
-        to: Some(to.into()),
-        endpoint: None,
+/// A message on the channel that a stranger opened.
+fn message(body: &str) -> Frame {
+    Frame::Data(Data {
+        channel: 1,
+        opener: true,
         incarnation: 1,
         body: raw(body),
-    }
+    })
 }
 
 /// A member, and another that is connected to it and must notice nothing.
@@ -51,7 +50,8 @@ async fn an_unknown_type_is_answered_and_the_connection_lives() {
             "\"teleport\" is not known"
         )))
     );
-    stranger.send(&Frame::Data(message("newyork", "1"))).await;
+    stranger.prove(1, "federation", "newyork", "stranger").await;
+    stranger.send(&message("1")).await;
     assert_eq!(newyork.message().await.body.get(), "1");
     // An error is never answered: two versions must not answer each other for ever.
     stranger
@@ -177,8 +177,8 @@ async fn a_peer_that_goes_silent_is_closed_and_one_that_only_answers_pings_is_no
     // Long enough for the polite one to be heard on a machine that has much else to do.
     config.timing.silence_max = Duration::from_secs(2);
     let newyork = Member::start("newyork", config);
-    let (silent, _) = Stranger::greet(newyork.address()).await;
-    let (mut polite, _) = Stranger::greet(newyork.address()).await;
+    let silent = Stranger::member(newyork.address(), "newyork").await;
+    let mut polite = Stranger::member(newyork.address(), "newyork").await;
     let started = Instant::now();
     let silence = timeout(SOON, silent.watch_the_end());
     tokio::pin!(silence);
@@ -323,11 +323,7 @@ async fn a_peer_that_floods_without_reading_is_cut_off() {
     let (mut newyork, sheffield) = pair(brisk()).await;
     let (mut stranger, _) = Stranger::greet(newyork.address()).await;
     // It provokes an answer with each frame and reads none.
-    let unserved = Frame::Data(Data {
-        group: GroupKey::of_callsign("other"),
-        ..message("x", "1")
-    });
-    timeout(SOON, stranger.flood(&unserved))
+    timeout(SOON, stranger.flood(&message("1")))
         .await
         .expect("it is cut off");
     assert_undisturbed(&mut newyork, &sheffield).await;

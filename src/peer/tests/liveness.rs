@@ -43,11 +43,8 @@ async fn a_black_holed_connection_is_given_up_and_replaced_once_the_link_heals()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_takes_longer_than_the_silence_allowed_still_arrives() {
     let mut newyork = Member::start("newyork", brisk());
-    let (mut stranger, _) = Stranger::greet(newyork.address()).await;
-    let group = federation();
-    let json = format!(
-        r#"{{"type":"data","group":"{group}","from":"far","to":"newyork","incarnation":1,"body":7}}"#
-    );
+    let mut stranger = Stranger::member(newyork.address(), "newyork").await;
+    let json = r#"{"type":"data","channel":1,"opener":true,"incarnation":1,"body":7}"#;
     let mut bytes = u32::try_from(json.len()).unwrap().to_be_bytes().to_vec();
     bytes.extend_from_slice(json.as_bytes());
     let started = Instant::now();
@@ -158,12 +155,10 @@ async fn a_restarted_process_is_reached_again_at_its_address() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_says_goodbye_still_gets_what_was_on_its_way() {
     let mut newyork = Member::start("newyork", Config::default());
-    let (mut stranger, _) = Stranger::greet(newyork.address()).await;
+    let mut stranger = Stranger::member(newyork.address(), "newyork").await;
     let data = Data {
-        group: federation(),
-        from: "stranger".into(),
-        to: Some("newyork".into()),
-        endpoint: None,
+        channel: 1,
+        opener: true,
         incarnation: 1,
         body: raw("0"),
     };
@@ -197,7 +192,8 @@ async fn shutting_down_is_bounded_when_a_peer_does_not_answer() {
     newyork.send(&at(listener.local_addr().unwrap()), "0").unwrap();
     let mut stranger = Stranger::accept(&listener, &Stranger::hello(Versions::SPOKEN)).await;
     assert!(matches!(stranger.read().await, Some(Frame::Hello(_))));
-    assert!(matches!(stranger.read().await, Some(Frame::Data(_))));
+    stranger.serve_proof("federation", "sheffield").await;
+    assert!(matches!(stranger.answer().await, Some(Frame::Data(_))));
     let started = Instant::now();
     let outcome = newyork.transport.shut_down(Duration::from_millis(300)).await;
     assert!(

@@ -8,6 +8,7 @@
 
 mod hostile;
 mod liveness;
+mod proofs;
 mod proxy;
 mod routing;
 mod stranger;
@@ -31,6 +32,7 @@ const QUIET: Duration = Duration::from_millis(400);
 fn brisk() -> Config {
     let timing = Timing {
         handshake_max: Duration::from_millis(500),
+        prove_max: Duration::from_secs(2),
         ping_interval: Duration::from_millis(100),
         silence_max: Duration::from_millis(400),
         write_max: Duration::from_secs(1),
@@ -41,8 +43,8 @@ fn brisk() -> Config {
     }
 }
 
-fn federation() -> GroupKey {
-    GroupKey::of_callsign("federation")
+fn callsign(text: &str) -> Credentials {
+    Credentials::new(Callsign::new(text))
 }
 
 fn raw(body: &str) -> Arc<RawValue> {
@@ -55,7 +57,6 @@ struct Member {
     listener: Listener,
     inbox: Inbox,
     name: &'static str,
-    group: GroupKey,
 }
 
 impl Member {
@@ -64,18 +65,17 @@ impl Member {
     }
 
     fn start_at(name: &'static str, config: Config, address: &str) -> Self {
-        Self::join(&Transport::start(config).unwrap(), name, federation(), address)
+        Self::join(&Transport::start(config).unwrap(), name, "federation", address)
     }
 
-    fn join(transport: &Transport, name: &'static str, group: GroupKey, address: &str) -> Self {
+    fn join(transport: &Transport, name: &'static str, word: &str, address: &str) -> Self {
         let listener = transport.listen(address.parse().unwrap()).unwrap();
-        let inbox = transport.register(&listener, group, name).unwrap();
+        let inbox = transport.register(&listener, callsign(word), name).unwrap();
         Self {
             transport: transport.clone(),
             listener,
             inbox,
             name,
-            group,
         }
     }
 
@@ -84,13 +84,7 @@ impl Member {
     }
 
     fn send(&self, to: &To, body: &str) -> Result<(), Error> {
-        let message = Message {
-            group: self.group,
-            from: self.name.into(),
-            incarnation: 1,
-            body: raw(body),
-        };
-        self.transport.send(to, message)
+        self.inbox.send(to, 1, raw(body))
     }
 
     async fn event(&mut self) -> Event {

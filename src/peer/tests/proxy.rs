@@ -1,5 +1,7 @@
 //! A link that can be cut without a word to either side.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -10,6 +12,7 @@ use super::*;
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,
     cut: watch::Sender<bool>,
+    count: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -17,13 +20,21 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (cut, is_cut) = watch::channel(false);
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
         tokio::spawn(async move {
             loop {
                 let (inside, _) = listener.accept().await.unwrap();
+                counted.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(forward(inside, target, is_cut.clone()));
             }
         });
-        Self { address, cut }
+        Self { address, cut, count }
+    }
+
+    /// How many connections were made through it.
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 
     pub(super) fn cut(&self) {

@@ -12,10 +12,9 @@ async fn a_message_goes_to_an_address_and_its_answer_comes_back() {
         .unwrap();
     let join = newyork.message().await;
     assert_eq!(
-        (&*join.from, &join.to, join.incarnation, join.body.get()),
-        ("sheffield", &None, 1, r#"{"join":true}"#)
+        (&*join.from, join.incarnation, join.body.get()),
+        ("sheffield", 1, r#"{"join":true}"#)
     );
-    assert_eq!(join.group, federation());
     assert!(join.received_at >= before && join.received_at <= crate::clock::boottime());
 
     let via = To {
@@ -71,12 +70,12 @@ async fn messages_keep_their_order() {
 async fn groups_share_a_port_and_a_connection_and_stay_apart() {
     let west = Transport::start(brisk()).unwrap();
     let east = Transport::start(brisk()).unwrap();
-    let mut red = Member::join(&west, "red", GroupKey::of_callsign("red"), "127.0.0.1:0");
+    let mut red = Member::join(&west, "red", "red", "127.0.0.1:0");
     let address = red.address().to_string();
-    let mut blue = Member::join(&west, "blue", GroupKey::of_callsign("blue"), &address);
+    let mut blue = Member::join(&west, "blue", "blue", &address);
     assert_eq!(red.address(), blue.address());
-    let red_joiner = Member::join(&east, "red-joiner", GroupKey::of_callsign("red"), "127.0.0.1:0");
-    let blue_joiner = Member::join(&east, "blue-joiner", GroupKey::of_callsign("blue"), "127.0.0.1:0");
+    let red_joiner = Member::join(&east, "red-joiner", "red", "127.0.0.1:0");
+    let blue_joiner = Member::join(&east, "blue-joiner", "blue", "127.0.0.1:0");
     red_joiner.send(&at(&address), "1").unwrap();
     blue_joiner.send(&at(&address), "2").unwrap();
     assert_eq!(&*red.message().await.from, "red-joiner");
@@ -89,8 +88,8 @@ async fn groups_share_a_port_and_a_connection_and_stay_apart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_callsign_on_two_ports_of_a_process_is_told_apart_by_the_address() {
     let transport = Transport::start(brisk()).unwrap();
-    let mut first = Member::join(&transport, "first", federation(), "127.0.0.1:0");
-    let mut second = Member::join(&transport, "second", federation(), "127.0.0.1:0");
+    let mut first = Member::join(&transport, "first", "federation", "127.0.0.1:0");
+    let mut second = Member::join(&transport, "second", "federation", "127.0.0.1:0");
     let joiner = Member::start("joiner", brisk());
     joiner.send(&at(second.address()), "2").unwrap();
     assert_eq!(second.message().await.body.get(), "2");
@@ -108,8 +107,8 @@ async fn one_callsign_on_two_ports_of_a_process_is_told_apart_by_the_address() {
 #[tokio::test(flavor = "multi_thread")]
 async fn members_of_one_process_reach_each_other() {
     let transport = Transport::start(brisk()).unwrap();
-    let mut first = Member::join(&transport, "first", federation(), "127.0.0.1:0");
-    let mut second = Member::join(&transport, "second", federation(), "127.0.0.1:0");
+    let mut first = Member::join(&transport, "first", "federation", "127.0.0.1:0");
+    let mut second = Member::join(&transport, "second", "federation", "127.0.0.1:0");
     first.send(&at(second.address()), "1").unwrap();
     let message = second.message().await;
     assert_eq!((&*message.from, message.body.get()), ("first", "1"));
@@ -133,7 +132,7 @@ async fn a_callsign_that_nobody_serves_is_reported_until_somebody_does() {
     let mut stray = Member::join(
         &Transport::start(brisk()).unwrap(),
         "stray",
-        GroupKey::of_callsign("another"),
+        "another",
         "127.0.0.1:0",
     );
     let address = newyork.address().to_string();
@@ -151,12 +150,7 @@ async fn a_callsign_that_nobody_serves_is_reported_until_somebody_does() {
     // Once is enough.
     stray.hears_nothing().await;
 
-    let mut late = Member::join(
-        &newyork.transport,
-        "late",
-        GroupKey::of_callsign("another"),
-        &address,
-    );
+    let mut late = Member::join(&newyork.transport, "late", "another", &address);
     stray.reaches(&at(&address), &mut late).await;
     late.send(&to_member("stray"), "2").unwrap();
     let notice = stray.notice(|_| true).await;
@@ -307,7 +301,7 @@ async fn a_callsign_has_one_member_on_a_port() {
     let mut newyork = Member::start("newyork", brisk());
     let error = newyork
         .transport
-        .register(&newyork.listener, federation(), "second")
+        .register(&newyork.listener, callsign("federation"), "second")
         .err()
         .unwrap();
     assert!(
@@ -318,13 +312,9 @@ async fn a_callsign_has_one_member_on_a_port() {
     let Member {
         transport, listener, ..
     } = &newyork;
-    let replaced = transport
-        .register(listener, GroupKey::of_callsign("other"), "first")
-        .unwrap();
+    let replaced = transport.register(listener, callsign("other"), "first").unwrap();
     drop(replaced);
-    newyork.inbox = transport
-        .register(listener, GroupKey::of_callsign("other"), "second")
-        .unwrap();
+    newyork.inbox = transport.register(listener, callsign("other"), "second").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -354,11 +344,11 @@ async fn shutting_down_lets_the_last_message_leave() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_was_closed_and_opened_again_is_found_over_a_connection_that_lasted() {
     let transport = Transport::start(brisk()).unwrap();
-    let mut former = Member::join(&transport, "former", federation(), "127.0.0.1:0");
+    let mut former = Member::join(&transport, "former", "federation", "127.0.0.1:0");
     let joiner = Member::start("joiner", brisk());
     let address = former.address().to_string();
     joiner.reaches(&at(&address), &mut former).await;
     drop(former);
-    let mut latter = Member::join(&transport, "latter", federation(), &address);
+    let mut latter = Member::join(&transport, "latter", "federation", &address);
     joiner.reaches(&at(&address), &mut latter).await;
 }

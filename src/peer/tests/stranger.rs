@@ -6,43 +6,53 @@ use tokio_rustls::TlsStream;
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::super::frame::{Codec, Endpoint, Frame, Hello, Instance};
+use super::super::frame::{
+    Accept, ChannelKey, Code, Codec, Confirm, Endpoint, Found, Frame, Hello, Offer, Open, Refusal,
+    SeatNumber, Target,
+};
 use super::super::handshake::read_frame;
-use super::super::tls::{NAME, Tls};
+use super::super::proof::{Binding, Opener};
+use super::super::tls::{Secured, Tls};
 use super::*;
 
 pub(super) struct Stranger {
     stream: TlsStream<TcpStream>,
     codec: Codec,
     buffer: BytesMut,
+    pub(super) binding: Binding,
 }
 
 impl Stranger {
-    /// Connects up to the end of the TLS handshake.
-    pub(super) async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        let name = rustls::pki_types::ServerName::try_from(NAME).unwrap();
-        let stream = Tls::new().unwrap().connector.connect(name, stream).await.unwrap();
+    fn new(tls: &Tls, secured: Secured) -> Self {
         Self {
-            stream: stream.into(),
+            stream: secured.stream,
             codec: Codec {
                 limit_bytes: FRAME_MAX_BYTES,
             },
             buffer: BytesMut::new(),
+            binding: Binding {
+                exporter: secured.exporter,
+                version: Versions::SPOKEN.max,
+                ours: tls.instance,
+                theirs: secured.peer,
+            },
         }
+    }
+
+    /// Connects up to the end of the TLS handshake.
+    pub(super) async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let tls = Tls::new().unwrap();
+        let secured = tls.connect(stream).await.unwrap();
+        Self::new(&tls, secured)
     }
 
     /// Accepts one connection on a port of its own, and says hello.
     pub(super) async fn accept(listener: &tokio::net::TcpListener, hello: &Hello) -> Self {
         let (stream, _) = listener.accept().await.unwrap();
-        let stream = Tls::new().unwrap().acceptor.accept(stream).await.unwrap();
-        let mut stranger = Self {
-            stream: stream.into(),
-            codec: Codec {
-                limit_bytes: FRAME_MAX_BYTES,
-            },
-            buffer: BytesMut::new(),
-        };
+        let tls = Tls::new().unwrap();
+        let secured = tls.accept(stream).await.unwrap();
+        let mut stranger = Self::new(&tls, secured);
         stranger.send(&Frame::Hello(hello.clone())).await;
         stranger
     }
@@ -50,7 +60,6 @@ impl Stranger {
     pub(super) fn hello(protocol: Versions) -> Hello {
         Hello {
             protocol,
-            instance: Instance(rand::random()),
             endpoint: Some(Endpoint(0)),
         }
     }
@@ -63,6 +72,93 @@ impl Stranger {
             Some(Frame::Hello(hello)) => (stranger, hello),
             other => panic!("{other:?} instead of a hello"),
         }
+    }
+
+    /// Asks for a proof of a callsign.
+    pub(super) async fn open(&mut self, channel: u32, word: &str, target: Target) -> Opener {
+        let (opener, share) = self.binding.open(&Callsign::new(word), channel).unwrap();
+        let open = Open {
+            channel,
+            target,
+            former: false,
+            share,
+        };
+        self.send(&Frame::Open(open)).await;
+        opener
+    }
+
+    /// Proves that it knows a callsign, and opens a channel by the name of `member`.
+    pub(super) async fn prove(&mut self, channel: u32, word: &str, target: &str, member: &str) -> Accept {
+        let opener = self.open(channel, word, Target::Member(target.into())).await;
+        let Some(Frame::Offer(Offer { share, tag, .. })) = self.answer().await else {
+            panic!("no offer");
+        };
+        let confirm = Confirm {
+            channel,
+            tag: opener.judge(share, tag).expect("the right callsign"),
+            member: member.into(),
+            endpoint: Endpoint(0),
+            seat: SeatNumber(1),
+        };
+        self.send(&Frame::Confirm(confirm)).await;
+        match self.answer().await {
+            Some(Frame::Accept(accept)) => accept,
+            other => panic!("{other:?} instead of an acceptance"),
+        }
+    }
+
+    /// A member of the federation that is connected with another.
+    pub(super) async fn member(address: SocketAddr, other: &str) -> Self {
+        let (mut stranger, _) = Self::greet(address).await;
+        stranger.prove(1, "federation", other, "stranger").await;
+        stranger
+    }
+
+    /// Serves one proof to whoever dialled it, and accepts.
+    pub(super) async fn serve_proof(&mut self, word: &str, member: &str) {
+        let open = loop {
+            match self.answer().await {
+                Some(Frame::Find(find)) => {
+                    let seats = vec![SeatNumber(1)];
+                    let endpoint = find.endpoint;
+                    self.send(&Frame::Found(Found { endpoint, seats })).await;
+                }
+                Some(Frame::Open(open)) => break open,
+                other => panic!("{other:?} instead of a proof"),
+            }
+        };
+        let channel = open.channel;
+        let answer = self.binding.answer(&Callsign::new(word), channel, open.share);
+        let (share, tag, expected) = answer.unwrap();
+        let has_former = false;
+        self.send(&Frame::Offer(Offer {
+            channel,
+            share,
+            tag,
+            has_former,
+        }))
+        .await;
+        let Some(Frame::Confirm(confirm)) = self.answer().await else {
+            panic!("no confirmation");
+        };
+        assert!(expected.is_met_by(confirm.tag));
+        let accept = Accept {
+            channel,
+            member: member.into(),
+            endpoint: Endpoint(0),
+            seat: SeatNumber(1),
+        };
+        self.send(&Frame::Accept(accept)).await;
+    }
+
+    /// Withdraws what it asked for.
+    pub(super) async fn withdraw(&mut self, channel: u32) {
+        let channel = ChannelKey {
+            number: channel,
+            is_ours: true,
+        };
+        let refusal = Refusal::of_channel(Code::WrongCallsign, channel);
+        self.send(&Frame::Error(refusal)).await;
     }
 
     pub(super) async fn send(&mut self, frame: &Frame) {

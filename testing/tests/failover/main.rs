@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and shows what it measured"
 )]
 
+mod api_server;
 mod group;
 mod requests;
 

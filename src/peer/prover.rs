@@ -1,0 +1,182 @@
+//! The task of a connection that proves callsigns: it does the arithmetic, the switchboard decides.
+
+use std::collections::HashMap;
+
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
+use tokio::time::Instant;
+
+use super::frame::{ChannelKey, Code, Confirm, Frame, Offer, Open, Refusal};
+use super::link::{ConnectionId, Signals};
+use super::pair::Job;
+use super::proof::{Binding, Expected, Opener};
+use super::switchboard::Asked;
+use super::transport::Shared;
+
+/// Answers that wait for the other side's confirmation at most: twice what this release has under way.
+const ANSWERED: usize = 128;
+
+struct Prover<'a> {
+    shared: &'a Shared,
+    id: ConnectionId,
+    binding: Binding,
+    /// What this process asked for, by its own numbers.
+    opening: HashMap<u32, Opener>,
+    /// What the other side asked for, by its numbers.
+    answered: HashMap<u32, (Expected, Asked)>,
+}
+
+/// Proves until the connection ends.
+pub(super) async fn run(
+    shared: &Shared,
+    id: ConnectionId,
+    binding: Binding,
+    signals: &Signals,
+    mut frames: mpsc::Receiver<Frame>,
+) {
+    let mut prover = Prover {
+        shared,
+        id,
+        binding,
+        opening: HashMap::new(),
+        answered: HashMap::new(),
+    };
+    loop {
+        // One exchange takes a fraction of a millisecond; in between, other connections have their turn.
+        yield_now().await;
+        if let Ok(frame) = frames.try_recv() {
+            prover.take(frame);
+            continue;
+        }
+        let job = shared.switchboard().take_job(id);
+        if let Some(job) = job {
+            prover.begin(&job);
+            continue;
+        }
+        tokio::select! {
+            frame = frames.recv() => match frame {
+                Some(frame) => prover.take(frame),
+                None => return,
+            },
+            () = signals.proofs.notified() => {}
+        }
+    }
+}
+
+impl Prover<'_> {
+    fn send(&self, frame: Frame) {
+        self.shared.switchboard().control(self.id, frame);
+    }
+
+    fn refuse(&self, code: Code, number: u32, is_ours: bool) {
+        let key = ChannelKey { number, is_ours };
+        self.send(Frame::Error(Refusal::of_channel(code, key)));
+    }
+
+    fn begin(&mut self, job: &Job) {
+        if let Some((opener, share)) = self.binding.open(&job.callsign, job.channel) {
+            self.opening.insert(job.channel, opener);
+            self.send(Frame::Open(Open {
+                channel: job.channel,
+                target: job.target.clone(),
+                former: job.former,
+                share,
+            }));
+        }
+    }
+
+    fn take(&mut self, frame: Frame) {
+        match frame {
+            Frame::Open(open) => self.answer(&open),
+            Frame::Offer(offer) => self.judge(&offer),
+            Frame::Confirm(confirm) => self.verify(&confirm),
+            Frame::Error(refusal) => self.drop_refused(&refusal),
+            _ => {}
+        }
+    }
+
+    /// The other side asks for a proof.
+    fn answer(&mut self, open: &Open) {
+        let number = open.channel;
+        if self.answered.len() >= ANSWERED || self.answered.contains_key(&number) {
+            return self.refuse(Code::Busy, number, false);
+        }
+        let asked = self.shared.switchboard().asked(Instant::now(), self.id, open);
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(code) => return self.refuse(code, number, false),
+        };
+        let Some((share, tag, expected)) = self.binding.answer(&asked.callsign, number, open.share) else {
+            self.shared
+                .switchboard()
+                .unproven(Instant::now(), self.id, &asked);
+            return self.refuse(Code::WrongCallsign, number, false);
+        };
+        let has_former = asked.has_former;
+        self.answered.insert(number, (expected, asked));
+        self.send(Frame::Offer(Offer {
+            channel: number,
+            share,
+            tag,
+            has_former,
+        }));
+    }
+
+    /// The other side has answered.
+    fn judge(&mut self, offer: &Offer) {
+        let number = offer.channel;
+        let Some(opener) = self.opening.remove(&number) else {
+            return;
+        };
+        let Some(tag) = opener.judge(offer.share, offer.tag) else {
+            self.refuse(Code::WrongCallsign, number, true);
+            return self
+                .shared
+                .switchboard()
+                .unfit(Instant::now(), self.id, number, offer.has_former);
+        };
+        let confirm = self.shared.switchboard().confirmed(self.id, number, tag);
+        match confirm {
+            Some(confirm) => self.send(Frame::Confirm(confirm)),
+            None => self.refuse(Code::WrongCallsign, number, true),
+        }
+    }
+
+    /// The other side confirms what it asked for.
+    fn verify(&mut self, confirm: &Confirm) {
+        let number = confirm.channel;
+        let Some((expected, asked)) = self.answered.remove(&number) else {
+            return self.refuse(Code::UnknownChannel, number, false);
+        };
+        if expected.is_met_by(confirm.tag) {
+            return self.shared.switchboard().proven(self.id, &asked, confirm);
+        }
+        self.shared
+            .switchboard()
+            .unproven(Instant::now(), self.id, &asked);
+        self.refuse(Code::WrongCallsign, number, false);
+    }
+
+    fn drop_refused(&mut self, refusal: &Refusal) {
+        let Some(number) = refusal.channel else {
+            return;
+        };
+        if !refusal.opener {
+            self.opening.remove(&number);
+        } else if let Some((_, asked)) = self.answered.remove(&number) {
+            self.shared
+                .switchboard()
+                .unproven(Instant::now(), self.id, &asked);
+        }
+    }
+}
+
+impl Drop for Prover<'_> {
+    fn drop(&mut self) {
+        for (_, (_, asked)) in self.answered.drain() {
+            self.shared
+                .switchboard()
+                .unproven(Instant::now(), self.id, &asked);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Who may take part, and what a wrong callsign comes to.
+
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use super::super::frame::{Code, Frame, Refusal, Target};
+use super::proxy::Proxy;
+use super::stranger::Stranger;
+use super::*;
+
+fn rotated(callsign: &str, former: &str) -> Credentials {
+    Credentials {
+        callsign: Callsign::new(callsign),
+        former: Some(Callsign::new(former)),
+    }
+}
+
+fn is_refused(frame: Option<Frame>, code: Code) -> bool {
+    matches!(frame, Some(Frame::Error(Refusal { code: named, .. })) if named == code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_knows_the_callsign_is_heard_and_nobody_else() {
+    let mut newyork = Member::start("newyork", Config::default());
+    let (mut stranger, _) = Stranger::greet(newyork.address()).await;
+    let target = || Target::Member("newyork".into());
+    let opener = stranger.open(1, "federatiom", target()).await;
+    let Some(Frame::Offer(offer)) = stranger.answer().await else {
+        panic!("no offer");
+    };
+    assert!(opener.judge(offer.share, offer.tag).is_none());
+    stranger.withdraw(1).await;
+    let notice = newyork.notice(|_| true).await;
+    assert_eq!(
+        notice.to_string(),
+        "somebody at 127.0.0.1 tried to take part with a wrong callsign"
+    );
+    // The same connection gets no second guess, not even the right one.
+    stranger.open(2, "federation", target()).await;
+    assert!(is_refused(stranger.answer().await, Code::Busy));
+    newyork.hears_nothing().await;
+    Stranger::member(newyork.address(), "newyork").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_callsigns_in_bulk_are_answered_a_few_times_and_disturb_nobody() {
+    let mut newyork = Member::start("newyork", brisk());
+    let mut sheffield = Member::start("sheffield", brisk());
+    sheffield.reaches(&at(newyork.address()), &mut newyork).await;
+    let mut answered = 0;
+    for word in 0..100 {
+        let (mut stranger, _) = Stranger::greet(newyork.address()).await;
+        let target = Target::Member("newyork".into());
+        stranger.open(1, &word.to_string(), target).await;
+        match stranger.answer().await {
+            Some(Frame::Offer(_)) => answered += 1,
+            other => assert!(is_refused(other, Code::Busy)),
+        }
+    }
+    // One may have come back meanwhile.
+    assert!((16..=20).contains(&answered), "{answered}");
+    until("all are counted", || {
+        newyork.transport.failed_proofs() == answered
+    })
+    .await;
+    // Those who had proven themselves come back as they like.
+    for _ in 0..5 {
+        sheffield.reaches(&to_member("newyork"), &mut newyork).await;
+        newyork.reaches(&to_member("sheffield"), &mut sheffield).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_proves_nothing_is_closed_in_time() {
+    let newyork = Member::start("newyork", brisk());
+    let (mut stranger, _) = Stranger::greet(newyork.address()).await;
+    let started = Instant::now();
+    loop {
+        match stranger.read().await {
+            Some(Frame::Ping) => stranger.send(&Frame::Pong).await,
+            other => break assert_eq!(other, Some(Frame::Goodbye)),
+        }
+    }
+    assert!(started.elapsed() >= brisk().timing.prove_max - QUIET);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_man_in_the_middle_can_pass_everything_on_and_convinces_nobody() {
+    let mut newyork = Member::start("newyork", Config::default());
+    let mut sheffield = Member::start("sheffield", Config::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    sheffield.send(&at(listener.local_addr().unwrap()), "0").unwrap();
+    let (mut outside, hello) = Stranger::greet(newyork.address()).await;
+    let mut inside = Stranger::accept(&listener, &hello).await;
+    assert!(matches!(inside.answer().await, Some(Frame::Hello(_))));
+    let passing = async {
+        loop {
+            tokio::select! {
+                frame = inside.answer() => outside.send(&frame.unwrap_or(Frame::Goodbye)).await,
+                frame = outside.answer() => inside.send(&frame.unwrap_or(Frame::Goodbye)).await,
+            }
+        }
+    };
+    tokio::select! {
+        () = passing => unreachable!(),
+        notice = sheffield.notice(|notice| !matches!(notice, Notice::Connected { .. })) => {
+            assert!(matches!(notice, Notice::UnknownGroup { .. }), "{notice:?}");
+        }
+    }
+    match newyork.event().await {
+        Event::Notice(Notice::WrongCallsign { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn controllers_that_share_no_group_do_not_dial_each_other_in_a_loop() {
+    let newyork = Member::start("newyork", brisk());
+    let link = Proxy::to(newyork.address()).await;
+    let transport = Transport::start(brisk()).unwrap();
+    let mut stray = Member::join(&transport, "stray", "another", "127.0.0.1:0");
+    let to = at(link.address);
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(4) {
+        stray.send(&to, "0").unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // At once, after one second and after two more.
+    assert!((2..=4).contains(&link.count()), "{}", link.count());
+    let notice = stray.notice(|notice| notice.is_refusal()).await;
+    assert!(notice.to_string().contains("callsign"), "{notice}");
+    // A member that comes up later is found all the same.
+    let mut late = Member::join(
+        &newyork.transport,
+        "late",
+        "another",
+        &newyork.address().to_string(),
+    );
+    stray.reaches(&to, &mut late).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_that_are_shared_work_beside_one_that_is_not() {
+    let (west, east) = (
+        Transport::start(brisk()).unwrap(),
+        Transport::start(brisk()).unwrap(),
+    );
+    let mut red = Member::join(&west, "red", "red", "127.0.0.1:0");
+    let address = red.address().to_string();
+    let stray = Member::join(&east, "stray", "blue", "127.0.0.1:0");
+    let joiner = Member::join(&east, "joiner", "red", "127.0.0.1:0");
+    // The stray one comes first, and so spends the first connection.
+    stray.send(&at(&address), "0").unwrap();
+    joiner.reaches(&at(&address), &mut red).await;
+    for _ in 0..20 {
+        stray.send(&at(&address), "0").unwrap();
+        joiner.reaches(&at(&address), &mut red).await;
+    }
+    until("one connection", || {
+        (west.connections(), east.connections()) == (1, 1)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callsign_is_replaced_without_losing_touch_and_each_side_may_be_first() {
+    let mut newyork = Member::start("newyork", brisk());
+    let mut sheffield = Member::start("sheffield", brisk());
+    sheffield.reaches(&at(newyork.address()), &mut newyork).await;
+    newyork
+        .inbox
+        .set_credentials(rotated("alliance", "federation"))
+        .unwrap();
+    sheffield.reaches(&to_member("newyork"), &mut newyork).await;
+    newyork.reaches(&to_member("sheffield"), &mut sheffield).await;
+    // A restarted one that has the old callsign only joins the one that has both, whoever dials.
+    let gotham = Member::start("gotham", brisk());
+    gotham.reaches(&at(newyork.address()), &mut newyork).await;
+    let mut smallville = Member::start("smallville", brisk());
+    newyork.reaches(&at(smallville.address()), &mut smallville).await;
+    // And one that has the new one only.
+    let transport = Transport::start(brisk()).unwrap();
+    let anew = Member::join(&transport, "anew", "alliance", "127.0.0.1:0");
+    anew.reaches(&at(newyork.address()), &mut newyork).await;
+    // When the old one is given up, it opens no door any more.
+    newyork.inbox.set_credentials(callsign("alliance")).unwrap();
+    let (mut stranger, _) = Stranger::greet(newyork.address()).await;
+    let opener = stranger
+        .open(1, "federation", Target::Member("newyork".into()))
+        .await;
+    let Some(Frame::Offer(offer)) = stranger.answer().await else {
+        panic!("no offer");
+    };
+    assert!(!offer.has_former && opener.judge(offer.share, offer.tag).is_none());
+    gotham.reaches(&to_member("newyork"), &mut newyork).await;
+    anew.inbox.set_credentials(callsign("alliance")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_was_cut_needs_no_new_proof() {
+    let mut newyork = Member::start("newyork", brisk());
+    let mut sheffield = Member::start("sheffield", brisk());
+    let link = Proxy::to(newyork.address()).await;
+    sheffield.reaches(&at(link.address), &mut newyork).await;
+    // A proof would be refused from now on.
+    sheffield.inbox.set_credentials(callsign("another")).unwrap();
+    link.cut();
+    until("the connection is gone", || {
+        newyork.connections() == 0 && sheffield.connections() == 0
+    })
+    .await;
+    link.heal();
+    sheffield.reaches(&at(link.address), &mut newyork).await;
+    newyork.reaches(&to_member("sheffield"), &mut sheffield).await;
+}
+
+/// Two hundred groups that two controllers share: until the first message of each has arrived.
+async fn time_to_prove(names: impl Fn(usize) -> String) -> Duration {
+    const GROUPS: usize = 200;
+    let config = Config::default();
+    let (west, east) = (
+        Transport::start(config).unwrap(),
+        Transport::start(config).unwrap(),
+    );
+    let port = west.listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let other = east.listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut here = Vec::new();
+    let mut there = Vec::new();
+    for group in 0..GROUPS {
+        let credentials = callsign(&format!("group {group}"));
+        here.push(
+            west.register(&port, credentials.clone(), &format!("here {group}"))
+                .unwrap(),
+        );
+        there.push(
+            east.register(&other, credentials, &format!("there {group}"))
+                .unwrap(),
+        );
+    }
+    let started = Instant::now();
+    let repeat = async {
+        // As the election would: what has waited too long is dropped.
+        loop {
+            for (group, inbox) in there.iter().enumerate() {
+                let to = To {
+                    member: Some(names(group)).filter(|name| !name.is_empty()).map(Arc::from),
+                    ..at(port.local_address())
+                };
+                inbox.send(&to, 1, raw("1")).unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let arrive = async {
+        for inbox in &mut here {
+            while !matches!(inbox.receive().await.unwrap(), Event::Message(_)) {}
+        }
+    };
+    tokio::select! {
+        () = repeat => unreachable!(),
+        arrived = timeout(2 * SOON, arrive) => arrived.expect("all are heard"),
+    }
+    assert_eq!((west.connections(), east.connections()), (1, 1));
+    started.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_groups_are_proven_on_one_connection() {
+    let known = time_to_prove(|group| format!("here {group}")).await;
+    let searched = time_to_prove(|_| String::new()).await;
+    println!(
+        "200 groups: {known:?} where members know each other, {searched:?} where they look for each other"
+    );
+}
