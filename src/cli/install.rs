@@ -26,7 +26,8 @@ const PREFACE: &str = "\
 # verbs get, list, watch, create, patch and delete. Kubernetes lets nobody grant more than they hold: a payload with
 # Roles needs all the rights which these contain, or the verb escalate on roles; one with RoleBindings needs the rights
 # of the role that they name, or the verb bind on it. Whoever may write a MultiCluster can do all that flagship-payload
-# allows, in every namespace: grant that right with the same care.
+# allows, in every namespace: grant that right with the same care. Payloads that are applied as a ServiceAccount need a Role that
+# lets the controller impersonate it; none is granted here.
 ";
 
 /// Print the manifests that install Flagship into a cluster

@@ -1,6 +1,7 @@
 //! The asynchronous shell around one election member: it carries events in and commands out, and decides nothing.
 
 mod mail;
+mod provision;
 mod telling;
 
 use std::net::Ipv6Addr;
@@ -16,7 +17,7 @@ use super::announcer::Announcer;
 use super::application::{Answer, Application};
 use super::chronicle::Chronicle;
 use super::ear::Ear;
-use super::eligibility::{Eligibility, Verdict};
+use super::eligibility::Eligibility;
 use super::group_settings::{milliseconds, settings};
 use super::lifecycle::{self, Ask};
 use super::load_balancer::Found;
@@ -34,7 +35,7 @@ use crate::election::{
     Tick,
 };
 use crate::observe::metrics::MemberMetrics;
-use crate::payload::{self, Inventory, Owner, Patience};
+use crate::payload::{self, Inventory, Owner};
 
 /// Written memories that wait to be heard of: one is under way at a time.
 const WRITTEN_MAX: usize = 4;
@@ -246,7 +247,10 @@ impl Shell {
                     }
                 },
                 () = self.application.changed() => self.take_answer(),
-                () = self.sources.changed() => self.take_payload(),
+                () = self.sources.changed() => {
+                    self.take_payload();
+                    self.judge_fitness();
+                }
                 () = self.eligibility.changed() => {
                     self.dirty = true;
                     self.judge_fitness();
@@ -458,14 +462,6 @@ impl Shell {
         }
     }
 
-    /// Whether the payload that it runs has failed, or one that it does not run would not be taken here.
-    fn is_unfit(&self) -> bool {
-        match self.order.1 {
-            Order::Run { .. } => self.has_failed(),
-            Order::Stop | Order::Hold => matches!(self.verdict(), Verdict::Refused(_)),
-        }
-    }
-
     /// Takes up what a person asks for by an annotation.
     fn take_petition(&mut self) {
         let text = self.object.annotations().get(REQUEST_ANNOTATION);
@@ -535,74 +531,6 @@ impl Shell {
             settings,
             paused: spec.paused,
             stop_timeout_ms: milliseconds(spec.demotion_timeout),
-        })
-    }
-
-    /// Goes by what the payload is now, as whom it is applied, and what becomes of it.
-    fn take_payload(&mut self) {
-        self.dirty = true;
-        let object = Arc::clone(&self.object);
-        let spec = &object.spec;
-        let (sources, account) = match self.spec.clone() {
-            Some(valid) => (valid.payload_from, valid.service_account),
-            // What a former process applied is taken down as it was applied, also where the spec is invalid.
-            None => (
-                Vec::new(),
-                spec.service_account_name.clone().filter(|name| !name.is_empty()),
-            ),
-        };
-        self.sources.keep(&sources);
-        let is_same_policy =
-            !self.application.take_policy(spec.demotion.policy) || self.order.1 != Order::Stop;
-        let is_same_account = match self.application.take_account(account.as_deref(), &self.shared) {
-            Ok(is_other) => !is_other,
-            Err(error) => {
-                self.tell(true, "Applying", "CannotImpersonate", error.to_string());
-                false
-            }
-        };
-        let texts = match self.spec.is_some() || spec.payload_from.is_empty() {
-            true => self.sources.texts(),
-            false => Err((
-                "InvalidSpec",
-                "the spec cannot be carried out; see InvalidSpec".to_owned(),
-            )),
-        };
-        let mut is_same_text = true;
-        let before = self.source_trouble.take();
-        match texts {
-            Ok(others) => {
-                is_same_text = !self.application.take_texts(&spec.payload, others, &self.shared);
-            }
-            Err(trouble) => self.source_trouble = Some(trouble),
-        }
-        if let Some((reason, note)) = self
-            .source_trouble
-            .clone()
-            .filter(|trouble| before.as_ref() != Some(trouble))
-            && reason.starts_with("PayloadSource")
-            && reason != "PayloadSourcePending"
-        {
-            self.tell(true, "Applying", reason, note);
-        }
-        if is_same_text && is_same_policy && is_same_account {
-            return;
-        }
-        if let Some(error) = self.application.error().filter(|_| !is_same_text) {
-            self.tell(true, "Applying", "PayloadInvalid", error.to_owned());
-        }
-        if self.order.1 != Order::Hold {
-            self.send_order();
-        }
-    }
-
-    /// Whether the payload has been unwell here for longer than it may be.
-    fn has_failed(&self) -> bool {
-        self.spec.as_ref().is_some_and(|spec| {
-            self.application.has_failed(Patience {
-                startup: spec.startup_timeout,
-                failure: spec.failure_timeout,
-            })
         })
     }
 

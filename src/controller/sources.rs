@@ -17,6 +17,9 @@ use crate::api::{Source, SourceKind};
 /// A watch is begun anew after this long, as that of MultiClusters is, and for the same reason.
 const WATCH_SECONDS: u32 = 20;
 
+/// Nothing is wrong yet: it is being read for the first time.
+pub(super) const PENDING: &str = "PayloadSourcePending";
+
 /// What is known of one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Reading {
@@ -119,7 +122,7 @@ fn texts(wanted: &[Source], readings: &Readings) -> Result<Vec<(String, String)>
                 return Err(("PayloadSourceUnreadable", message));
             }
             Some(Reading::Pending(None)) | None => {
-                pending.get_or_insert(("PayloadSourcePending", format!("{source} is being read")));
+                pending.get_or_insert((PENDING, format!("{source} is being read")));
             }
         }
     }
@@ -283,10 +286,7 @@ mod tests {
                     .to_owned()
             ))
         );
-        let pending = (
-            "PayloadSourcePending",
-            "key a of ConfigMap app is being read".to_owned(),
-        );
+        let pending = (PENDING, "key a of ConfigMap app is being read".to_owned());
         assert_eq!(told(Reading::Pending(None)), Err(pending));
         assert_eq!(texts(&[], &Readings::new()), Ok(vec![]));
     }

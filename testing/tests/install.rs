@@ -147,6 +147,7 @@ async fn the_installation_grants_what_it_says_and_no_more() -> TestResult {
         ("create", "roles.rbac.authorization.k8s.io"),
         ("escalate", "clusterroles.rbac.authorization.k8s.io"),
         ("impersonate", "users"),
+        ("impersonate", "serviceaccounts"),
         ("get", "nodes"),
         ("create", "pods/exec"),
         ("create", "serviceaccounts/token"),

@@ -9,6 +9,7 @@
 use flagship_testing::{Manifest, PATIENCE, Recorder, Selection, SharedSites, Site, TestResult, Turn};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use serde_json::json;
@@ -95,6 +96,18 @@ async fn where_a_payload_is_scaled_to_zero_its_pods_go_before_the_next_leader_ha
         })
         .await?;
 
+    // Another policy counts at once where the payload is down already.
+    sheffield
+        .patch_spec(&turn.namespace, json!({"demotion": {"policy": "Delete"}}))
+        .await?;
+    let deployments: Api<Deployment> = Api::namespaced(sheffield.client()?, &turn.namespace);
+    sheffield
+        .wait_until("the Deployment is gone from sheffield", PATIENCE, async |_| {
+            Ok::<_, kube::Error>(deployments.get_opt("web").await?.is_none())
+        })
+        .await?;
+    assert!(newyork.status(&turn.namespace).await?.leading);
+
     // Each Pod has a name of its own, so clusters are compared by any Pod of theirs.
     let history = recorder.finish().await?;
     let of = |name: &str| {
@@ -108,6 +121,55 @@ async fn where_a_payload_is_scaled_to_zero_its_pods_go_before_the_next_leader_ha
             assert!(to <= other_from || other_to <= from, "two copies: {history}");
         }
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_move_waits_for_the_payload_as_long_as_its_user_says() -> TestResult {
+    let turn = SITES.turn("stuck").await?;
+    let [newyork, sheffield] = &*turn;
+    let payload = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, finalizers: [example.com/hold]}\n";
+    newyork_leads(&turn, |manifest| {
+        manifest.payload(payload).with("demotion: {timeout: 8s}")
+    })
+    .await?;
+    sheffield.patch_spec(&turn.namespace, json!({"rank": 10})).await?;
+    let events: Api<Event> = Api::namespaced(newyork.client()?, &turn.namespace);
+    for (reason, told) in [
+        (
+            "CannotStop",
+            format!(
+                "ConfigMap {}/web: its finalizers keep it: example.com/hold",
+                turn.namespace
+            ),
+        ),
+        ("MoveAborted", "the payload did not stop in time".to_owned()),
+    ] {
+        let what = format!("an Event {reason} that tells {told:?}");
+        newyork
+            .wait_until(&what, PATIENCE, async |_| {
+                let events = events.list(&ListParams::default()).await?.items;
+                let is_it = |event: &Event| {
+                    event.reason.as_deref() == Some(reason)
+                        && event.note.as_ref().is_some_and(|note| note.contains(&told))
+                };
+                Ok::<_, kube::Error>(events.iter().any(is_it))
+            })
+            .await?;
+    }
+    assert!(newyork.status(&turn.namespace).await?.leading);
+    // Once it goes, it is created again where the lead has stayed.
+    let config_maps: Api<ConfigMap> = Api::namespaced(newyork.client()?, &turn.namespace);
+    let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    config_maps.patch("web", &PatchParams::default(), &free).await?;
+    newyork.wait_until_leading(&turn.namespace).await?;
+    let again = config_maps.get("web").await?;
+    assert_eq!(again.metadata.deletion_timestamp, None);
+    // What holds it is of the payload: nothing could go while this is.
+    for site in [newyork, sheffield] {
+        site.patch_spec(&turn.namespace, json!({"payload": ""})).await?;
+    }
+    config_maps.patch("web", &PatchParams::default(), &free).await?;
     Ok(())
 }
 

@@ -4,7 +4,6 @@ use tokio::time::Instant;
 
 use super::{FORGOTTEN, Shell, now};
 use crate::api::{DemotionPolicy, QuorumMode};
-use crate::controller::eligibility::Verdict;
 use crate::controller::report::Knowledge;
 use crate::controller::{report, words};
 use crate::election::{Member, Notice, Order};
@@ -39,23 +38,6 @@ impl Shell {
 
     pub(super) fn tell(&mut self, warning: bool, action: &'static str, reason: &'static str, note: String) {
         self.announcer.tell(warning, action, reason, note);
-    }
-
-    /// Why what is to run is not what the spec says, in one word and in many.
-    fn payload_error(&self) -> Option<(&'static str, String)> {
-        let invalid = self
-            .application
-            .error()
-            .map(|error| ("PayloadInvalid", error.to_owned()));
-        self.source_trouble.clone().or(invalid)
-    }
-
-    /// Whether this member could run the payload: not without knowing it, and not where a dry run says no.
-    pub(super) fn verdict(&self) -> Verdict {
-        match self.payload_error() {
-            Some((_, why)) if !self.application.has_payload() => Verdict::Refused(why),
-            _ => self.eligibility.verdict(),
-        }
     }
 
     /// Writes the status, if it says something new.

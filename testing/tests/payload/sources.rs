@@ -9,6 +9,36 @@ use serde_json::json;
 use super::lone::{Lone, config_map};
 use super::site;
 
+/// The README says that the right to one object, by its name, is enough for the controller's watch.
+#[tokio::test]
+async fn a_right_to_one_object_is_enough_to_watch_it() -> TestResult {
+    let site = site().await?;
+    let namespace = site.fresh_namespace("by-name").await?;
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "reader"},
+        "rules": [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["app"],
+                   "verbs": ["get", "list", "watch"]}],
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "reader"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
+        "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": "reader"}],
+    });
+    site.apply_in(&namespace, &format!("{role}\n---\n{binding}"))
+        .await?;
+    let user = format!("system:serviceaccount:{namespace}:reader");
+    let get = ["get", "secrets", "--namespace", &namespace, "--as", &user];
+    let by_name = |name: &str| format!("--field-selector=metadata.name={name}");
+    site.kubectl(&[&get[..], &[&by_name("app")]].concat()).await?;
+    assert!(
+        site.kubectl(&[&get[..], &[&by_name("other")]].concat())
+            .await
+            .is_err()
+    );
+    assert!(site.kubectl(&get).await.is_err());
+    Ok(())
+}
+
 const SOURCES: &str = "payloadFrom: [{configMapKeyRef: {name: app, key: app.yaml}}, {secretKeyRef: {name: app, key: app.yaml}}]";
 
 #[tokio::test]

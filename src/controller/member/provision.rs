@@ -1,0 +1,104 @@
+//! What this member knows of its payload: what it is, as whom it is applied, and whether it could be run here.
+
+use std::sync::Arc;
+
+use super::Shell;
+use crate::controller::eligibility::Verdict;
+use crate::controller::sources;
+use crate::election::Order;
+use crate::payload::Patience;
+
+/// Why the payload is not known where the spec cannot be read.
+const SPEC_INVALID: &str = "InvalidSpec";
+
+impl Shell {
+    /// Goes by what the payload is now, as whom it is applied, and what becomes of it.
+    pub(super) fn take_payload(&mut self) {
+        self.dirty = true;
+        let object = Arc::clone(&self.object);
+        let spec = &object.spec;
+        let (sources, account) = match self.spec.clone() {
+            Some(valid) => (valid.payload_from, valid.service_account),
+            // What a former process applied is taken down as it was applied, also where the spec is invalid.
+            None => (
+                Vec::new(),
+                spec.service_account_name.clone().filter(|name| !name.is_empty()),
+            ),
+        };
+        self.sources.keep(&sources);
+        let is_same_policy =
+            !self.application.take_policy(spec.demotion.policy) || self.order.1 != Order::Stop;
+        let account = self.application.take_account(account.as_deref(), &self.shared);
+        let is_same_account = matches!(account, Ok(false));
+        let texts = match account {
+            // As anybody else it must not be applied.
+            Err(error) => Err(("CannotImpersonate", error.to_string())),
+            Ok(_) if self.spec.is_none() && !spec.payload_from.is_empty() => Err((
+                SPEC_INVALID,
+                "the spec cannot be carried out; see InvalidSpec".to_owned(),
+            )),
+            Ok(_) => self.sources.texts(),
+        };
+        let mut is_same_text = true;
+        let before = self.source_trouble.take();
+        match texts {
+            Ok(others) => {
+                is_same_text = !self.application.take_texts(&spec.payload, others, &self.shared);
+            }
+            Err(trouble) => self.source_trouble = Some(trouble),
+        }
+        if let Some((reason, note)) = self
+            .source_trouble
+            .clone()
+            .filter(|trouble| before.as_ref() != Some(trouble))
+            && ![sources::PENDING, SPEC_INVALID].contains(&reason)
+        {
+            self.tell(true, "Applying", reason, note);
+        }
+        if is_same_text && is_same_policy && is_same_account {
+            return;
+        }
+        if let Some(error) = self.application.error().filter(|_| !is_same_text) {
+            self.tell(true, "Applying", "PayloadInvalid", error.to_owned());
+        }
+        if self.order.1 != Order::Hold {
+            self.send_order();
+        }
+    }
+
+    /// Whether the payload has been unwell here for longer than it may be.
+    pub(super) fn has_failed(&self) -> bool {
+        self.spec.as_ref().is_some_and(|spec| {
+            self.application.has_failed(Patience {
+                startup: spec.startup_timeout,
+                failure: spec.failure_timeout,
+            })
+        })
+    }
+
+    /// Whether the payload that it runs has failed, or one that it does not run would not be taken here.
+    pub(super) fn is_unfit(&self) -> bool {
+        match self.order.1 {
+            Order::Run { .. } => self.has_failed(),
+            Order::Stop | Order::Hold => matches!(self.verdict(), Verdict::Refused(_)),
+        }
+    }
+
+    /// Why what is to run is not what the spec says, in one word and in many.
+    pub(super) fn payload_error(&self) -> Option<(&'static str, String)> {
+        let invalid = self
+            .application
+            .error()
+            .map(|error| ("PayloadInvalid", error.to_owned()));
+        self.source_trouble.clone().or(invalid)
+    }
+
+    /// Whether this member could run the payload: not without knowing it, and not where a dry run says no.
+    pub(super) fn verdict(&self) -> Verdict {
+        match self.payload_error() {
+            Some((sources::PENDING, _)) => Verdict::Untried,
+            Some((_, why)) if !self.application.has_payload() => Verdict::Refused(why),
+            _ => self.eligibility.verdict(),
+        }
+    }
+}
