@@ -21,12 +21,14 @@ mod validate;
 
 pub use address::{Address, AddressError, Host};
 pub use condition::{ConditionType, set_condition, whole_seconds};
-pub use multicluster::{MultiCluster, MultiClusterSpec, QuorumMode, Timing, TimingProfile};
+pub use multicluster::{
+    CallsignFrom, MultiCluster, MultiClusterSpec, QuorumMode, SecretKeyRef, Timing, TimingProfile,
+};
 pub use status::{
     HISTORY_MAX_ENTRIES, LeaderStatus, MemberState, MemberStatus, Memory, Move, MultiClusterStatus,
     ObjectState, PayloadObject, PayloadStatus, QuorumStatus, Role,
 };
-pub use validate::{Problem, ValidSpec};
+pub use validate::{CallsignSource, Problem, ValidSpec, callsign_problem};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -36,7 +36,7 @@ fn what_is_left_out_has_its_documented_default() {
         valid,
         ValidSpec {
             listen: "0.0.0.0:9990".parse::<SocketAddr>().unwrap(),
-            callsign: "federation".into(),
+            callsign: CallsignSource::Word("federation".into()),
             rank: 5,
             ready: false,
             service_address: None,
@@ -97,6 +97,25 @@ fn every_problem_is_told_at_once_with_its_remedy() {
             "spec.fleet[1]: write an IPv6 address in brackets, as in [2001:db8::1] or [2001:db8::1]:9990",
         ]
     );
+}
+
+#[test]
+fn a_callsign_stands_in_one_place() {
+    let reference = json!({"secretKeyRef": {"name": "group", "key": "callsign"}});
+    let mut fields = minimal();
+    fields["callsignFrom"] = reference;
+    assert_eq!(
+        problems(&spec(fields.clone())),
+        ["spec.callsign: stands beside spec.callsignFrom: remove one of them"]
+    );
+    fields.as_object_mut().unwrap().remove("callsign");
+    let secret = CallsignSource::Secret {
+        name: "group".into(),
+        key: "callsign".into(),
+    };
+    assert_eq!(spec(fields.clone()).validate().unwrap().callsign, secret);
+    fields.as_object_mut().unwrap().remove("callsignFrom");
+    assert!(problems(&spec(fields))[0].starts_with("spec.callsign: is missing"));
 }
 
 #[test]
@@ -178,10 +197,7 @@ fn every_field_is_described_and_has_a_type() {
 #[test]
 fn only_what_the_seed_system_required_too_is_required() {
     let schema = schema();
-    assert_eq!(
-        schema["properties"]["spec"]["required"],
-        json!(["callsign", "port", "rank"])
-    );
+    assert_eq!(schema["properties"]["spec"]["required"], json!(["port", "rank"]));
     assert_eq!(schema["properties"]["status"]["required"], Value::Null);
     assert_eq!(schema["required"], Value::Null);
 }

@@ -1,12 +1,13 @@
 //! The wiring: watches MultiClusters, and runs one member for each.
 //!
 //! `supervisor` watches the objects and starts a task for each of them; `service` is that task, which runs one `member`
-//! after the other: the asynchronous shell around [`crate::election::Member`]. It goes by `lifecycle`, hears by `ear`, has
-//! the payload run by `application`, and writes the status by `store`. `report`, `words` and `chronicle` say what it
-//! tells users, `announcer` tells it.
+//! after the other: the asynchronous shell around [`crate::election::Member`]. It goes by `lifecycle`, hears by `ear`
+//! under the callsign that `callsign` keeps, has the payload run by `application`, and writes the status by `store`.
+//! `report`, `words` and `chronicle` say what it tells users, `announcer` tells it.
 
 mod announcer;
 mod application;
+mod callsign;
 mod chronicle;
 mod ear;
 mod finalizer;
@@ -15,6 +16,7 @@ mod member;
 mod own_address;
 mod reading;
 mod report;
+mod secret;
 mod service;
 mod shared;
 mod store;

@@ -24,6 +24,8 @@ pub(super) struct Shared {
     pub options: Options,
     /// For reads and small writes: sends each request once.
     pub client: Client,
+    /// For watches: a connection that is silent for long is given up.
+    pub watching: Client,
     pub access: Access,
     pub catalog: Arc<Catalog>,
     pub transport: Transport,
@@ -33,6 +35,8 @@ pub(super) struct Shared {
     pub exit: CancellationToken,
     /// Every task that writes to the API server.
     pub tasks: TaskTracker,
+    /// Every task that only reads from it.
+    pub watches: TaskTracker,
     /// Told when a task without which a member does harm has panicked.
     pub broken: CancellationToken,
 }
