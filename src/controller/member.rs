@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::announcer::Announcer;
 use super::application::{Answer, Application};
+use super::callsign;
 use super::chronicle::Chronicle;
 use super::ear::Ear;
 use super::eligibility::Eligibility;
@@ -71,6 +72,7 @@ pub(super) struct Shell {
     durable: Option<Durable>,
     /// Not started before the first valid spec.
     member: Option<Member>,
+    callsign: callsign::Keeper,
     ear: Ear,
     own_address: OwnAddress,
     spec: Option<ValidSpec>,
@@ -162,6 +164,7 @@ impl Shell {
             written,
             durable,
             member: None,
+            callsign: callsign::Keeper::default(),
             ear: Ear::new(Arc::from(id.to_string())),
             own_address: OwnAddress::new(),
             spec: None,
@@ -220,13 +223,7 @@ impl Shell {
                     if Instant::now() >= review_at {
                         review_at = Instant::now() + REVIEW_PAUSE;
                         self.dirty = true;
-                        let heard = self.ear.error().is_none();
-                        self.listen();
-                        if heard != self.ear.error().is_none()
-                            && let Some(config) = self.config()
-                        {
-                            self.step(election::Event::Configured(config));
-                        }
+                        self.listen_anew();
                         self.finalizer.keep(&self.shared, &self.object);
                         self.take_petition();
                         self.follow_load_balancer();
@@ -256,6 +253,7 @@ impl Shell {
                     self.judge_fitness();
                 }
                 () = self.own_address.changed() => self.dirty = true,
+                () = self.callsign.changed() => self.take_callsign(),
                 trouble = self.finalizer.failed() => {
                     let note = format!("a deletion would not wait for this member to leave its group: {trouble}");
                     self.tell(true, "Serving", "CannotAddFinalizer", note);
@@ -369,6 +367,7 @@ impl Shell {
         }
         self.finalizer.keep(&self.shared, &self.object);
         self.take_payload();
+        self.follow_callsign();
         self.listen();
         if let Some(spec) = &self.spec {
             if let Some(address) = self.service_address(spec) {
@@ -526,7 +525,7 @@ impl Shell {
             },
             fleet: spec.fleet.iter().map(ToString::to_string).collect(),
             // Who cannot be heard must not found a group: it may exist already.
-            ready: spec.ready && self.ear.error().is_none(),
+            ready: spec.ready && self.ear.is_open(),
             found_without: without,
             settings,
             paused: spec.paused,
@@ -534,14 +533,42 @@ impl Shell {
         })
     }
 
-    /// Listens where the spec says, for the callsign that it says.
+    /// Goes by the callsign that the spec says.
+    fn follow_callsign(&mut self) {
+        let Some(spec) = &self.spec else { return };
+        let namespace = self.object.namespace().unwrap_or_default();
+        let shared = &self.shared;
+        self.callsign
+            .follow(&spec.callsign, &shared.watching, &namespace, &shared.watches);
+    }
+
+    /// The Secret of the callsign has changed.
+    fn take_callsign(&mut self) {
+        self.dirty = true;
+        if let Some(trouble) = self.callsign.trouble() {
+            let note = trouble.to_owned();
+            self.tell(true, "Listening", "CallsignUnusable", note);
+        }
+        self.listen_anew();
+    }
+
+    /// Listens as it should by now, and founds a group only if it does.
+    fn listen_anew(&mut self) {
+        let heard = self.ear.is_open();
+        self.listen();
+        if heard != self.ear.is_open()
+            && let Some(config) = self.config()
+        {
+            self.step(election::Event::Configured(config));
+        }
+    }
+
+    /// Listens where the spec says, for the callsign that is known.
     fn listen(&mut self) {
         let Some(spec) = &self.spec else { return };
         let trouble = self.ear.error().map(str::to_owned);
-        if !self
-            .ear
-            .listen(&self.shared.transport, spec, self.shared.options.listen_address)
-        {
+        let ip = self.shared.options.listen_address;
+        if !self.ear.listen(&self.shared.transport, spec, ip, &self.callsign) {
             return;
         }
         self.dirty = true;

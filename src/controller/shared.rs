@@ -28,7 +28,7 @@ pub(super) struct Shared {
     pub client: Client,
     pub api_server: ApiServer,
     pub load_balancer: LoadBalancer,
-    /// For watches that last.
+    /// For watches: a connection that is silent for long is given up.
     pub watching: Client,
     pub access: Access,
     pub catalog: Arc<Catalog>,
@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub exit: CancellationToken,
     /// Every task that writes to the API server.
     pub tasks: TaskTracker,
+    /// Every task that only reads from it.
+    pub watches: TaskTracker,
     /// Told when a task without which a member does harm has panicked.
     pub broken: CancellationToken,
 }

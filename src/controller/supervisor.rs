@@ -46,7 +46,7 @@ const WRITE_LIMIT: Duration = Duration::from_secs(3);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A watch is begun anew after this long, since one whose connection was lost in silence is not noticed sooner: an edit
 /// or a deletion of a MultiCluster is then followed as soon as a change of a payload's object is.
-const WATCH_SECONDS: u32 = 20;
+pub(super) const WATCH_SECONDS: u32 = 20;
 /// A watch ends sooner than this, so a list or watch from which nothing comes for so long is dead.
 const WATCH_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -106,6 +106,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
         metrics,
         exit: CancellationToken::new(),
         tasks: TaskTracker::new(),
+        watches: TaskTracker::new(),
         broken: CancellationToken::new(),
         options,
     });
