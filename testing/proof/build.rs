@@ -16,7 +16,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=src/mutations.rs");
     fs::create_dir_all(&target)?;
     for file in rust_files(&source)? {
-        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         let text = fs::read_to_string(&file)?;
         fs::write(target.join(name), broken(name, without_frame(&text))?)?;
     }
@@ -40,7 +43,10 @@ fn rust_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 fn without_frame(text: &str) -> String {
     let text = text.replace("#[cfg(test)]\nmod trying;\n", "");
     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-    code.lines().filter(|line| !line.starts_with("//!")).map(|line| format!("{line}\n")).collect()
+    code.lines()
+        .filter(|line| !line.starts_with("//!"))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 fn broken(file: &str, mut text: String) -> Result<String, String> {

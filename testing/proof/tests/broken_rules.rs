@@ -1,5 +1,10 @@
 //! The test of the model check: a copy of the election with one rule broken must be found out.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::io::Write;
 use std::thread::available_parallelism;
@@ -19,7 +24,10 @@ fn every_broken_rule_is_found_out() {
         }
         break_rule(number);
         let situations = situations();
-        let fitting: Vec<_> = situations.iter().filter(|situation| situation.name.contains(mutation.situation)).collect();
+        let fitting: Vec<_> = situations
+            .iter()
+            .filter(|situation| situation.name.contains(mutation.situation))
+            .collect();
         assert!(!fitting.is_empty(), "no situation {:?}", mutation.situation);
         let mut caught = false;
         for situation in fitting {
@@ -34,7 +42,9 @@ fn every_broken_rule_is_found_out() {
                 broken.map_or("not found out", |(invariant, _)| *invariant),
                 findings.states,
                 findings.took.as_secs_f64(),
-                broken.filter(|_| !only.is_empty()).map_or(String::new(), |(_, story)| format!("\n{story}")),
+                broken
+                    .filter(|_| !only.is_empty())
+                    .map_or(String::new(), |(_, story)| format!("\n{story}")),
             )
             .unwrap();
             caught |= broken.is_some();

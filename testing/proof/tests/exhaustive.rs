@@ -1,7 +1,12 @@
 //! The shipped state machine in every situation that the bounds allow.
 //!
 //! `MODEL_DEPTH=2 cargo test -p flagship-proof --test exhaustive` goes two units of time further.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::io::Write;
 use std::thread::available_parallelism;
@@ -32,6 +37,10 @@ fn every_promise_holds_in_every_situation() {
         for (invariant, story) in &findings.broken {
             panic!("{invariant}: broken\n{story}");
         }
-        assert_eq!(findings.impossible, [] as [&str; 0], "the bounds leave no room for it");
+        assert_eq!(
+            findings.impossible,
+            [] as [&str; 0],
+            "the bounds leave no room for it"
+        );
     }
 }

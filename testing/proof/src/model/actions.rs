@@ -106,7 +106,11 @@ impl Group {
         let left = &state.left;
         let order = self.in_order(state);
         let Some(first) = order.first() else { return true };
-        let most = if left.allow(Mishap::Disorder) { order.len() } else { 1 };
+        let most = if left.allow(Mishap::Disorder) {
+            order.len()
+        } else {
+            1
+        };
         actions.extend(&order[..most]);
         let bad = match *first {
             Action::Deliver(flight) => vec![
@@ -121,7 +125,11 @@ impl Group {
             ],
             _ => Vec::new(),
         };
-        actions.extend(bad.into_iter().filter(|(kind, _)| left.allow(*kind)).map(|(_, action)| action));
+        actions.extend(
+            bad.into_iter()
+                .filter(|(kind, _)| left.allow(*kind))
+                .map(|(_, action)| action),
+        );
         false
     }
 
@@ -129,10 +137,17 @@ impl Group {
     pub(super) fn in_order(&self, state: &State) -> Vec<Action> {
         let seat = state.turn;
         let mut order = Vec::new();
-        if state.seats[seat].write.as_ref().is_some_and(|write| write.due <= state.instant) {
+        if state.seats[seat]
+            .write
+            .as_ref()
+            .is_some_and(|write| write.due <= state.instant)
+        {
             order.push(Action::Written);
         }
-        order.extend(self.arriving(state, seat).map(|(flight, _)| Action::Deliver(flight)));
+        order.extend(
+            self.arriving(state, seat)
+                .map(|(flight, _)| Action::Deliver(flight)),
+        );
         if self.is_due(state, seat) {
             order.push(Action::Tick);
         }

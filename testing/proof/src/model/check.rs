@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Path};
 
-use super::group::Group;
 use super::actions::Action;
+use super::group::Group;
 use super::state::{Mishap, State};
 
 /// What a walk through a model found.
@@ -43,18 +43,29 @@ pub fn check(group: Group, walk: Walk, threads: usize) -> Findings {
     let began = Instant::now();
     let title = title(&group);
     let properties = group.properties();
-    let builder = group.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
+    let builder = group
+        .checker()
+        .threads(threads)
+        .finish_when(HasDiscoveries::AnyFailures);
     let (states, unique_states, depth, discoveries, broken);
     match walk {
         Walk::Whole => {
             let checker = builder.spawn_dfs().join();
-            (states, unique_states, depth) = (checker.state_count(), checker.unique_state_count(), checker.max_depth());
+            (states, unique_states, depth) = (
+                checker.state_count(),
+                checker.unique_state_count(),
+                checker.max_depth(),
+            );
             discoveries = checker.discoveries();
             broken = tell(checker.model(), &properties, &discoveries);
         }
         Walk::Shortest => {
             let checker = builder.spawn_bfs().join();
-            (states, unique_states, depth) = (checker.state_count(), checker.unique_state_count(), checker.max_depth());
+            (states, unique_states, depth) = (
+                checker.state_count(),
+                checker.unique_state_count(),
+                checker.max_depth(),
+            );
             discoveries = checker.discoveries();
             broken = tell(checker.model(), &properties, &discoveries);
         }
@@ -69,7 +80,11 @@ pub fn check(group: Group, walk: Walk, threads: usize) -> Findings {
         depth,
         took: began.elapsed(),
         broken,
-        impossible: properties.iter().filter(is_missing).map(|property| property.name).collect(),
+        impossible: properties
+            .iter()
+            .filter(is_missing)
+            .map(|property| property.name)
+            .collect(),
     }
 }
 
@@ -80,7 +95,9 @@ fn tell(
     properties: &[stateright::Property<Group>],
     discoveries: &Discoveries,
 ) -> BTreeMap<&'static str, String> {
-    let failures = properties.iter().filter(|property| property.expectation.discovery_is_failure());
+    let failures = properties
+        .iter()
+        .filter(|property| property.expectation.discovery_is_failure());
     failures
         .filter_map(|property| {
             let path = discoveries.get(property.name)?;
@@ -130,7 +147,9 @@ fn story(group: &Group, path: Path<State, Action>) -> String {
             .map(|seat| match state.seats[seat].member() {
                 Some(member) => {
                     let now = group.now(&state, seat);
-                    let claim = member.claim(now).map_or(String::new(), |claim| format!("!{}", claim.until.0));
+                    let claim = member
+                        .claim(now)
+                        .map_or(String::new(), |claim| format!("!{}", claim.until.0));
                     format!("{}:{:?}{claim}", now.0, member.view(now).part)
                 }
                 None => "down".to_owned(),
@@ -144,7 +163,12 @@ fn story(group: &Group, path: Path<State, Action>) -> String {
             Action::Pass => continue,
             other => format!("{other:?}"),
         };
-        story.push_str(&format!("{:>4} [{}] at {}: {what}\n", state.instant, parts.join(" "), state.turn));
+        story.push_str(&format!(
+            "{:>4} [{}] at {}: {what}\n",
+            state.instant,
+            parts.join(" "),
+            state.turn
+        ));
     }
     story
 }

@@ -86,7 +86,11 @@ impl Group {
     /// How long a payload may take to stop, in ticks of its own cluster's clock.
     #[must_use]
     pub fn stop_budget_ms(&self) -> i64 {
-        self.configs.iter().map(|config| config.settings.stop_budget_ms).max().unwrap_or(0)
+        self.configs
+            .iter()
+            .map(|config| config.settings.stop_budget_ms)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Whether a seat's member wants to be woken, and can be.

@@ -11,7 +11,10 @@ pub(super) fn all() -> Vec<Property<Group>> {
     vec![
         Property::always("G1: at most one leader in a term", one_leader_per_term),
         Property::always("G2: at most one valid claim at any instant", one_claim),
-        Property::always("G3: at most one payload within claim and stop budget", one_payload),
+        Property::always(
+            "G3: at most one payload within claim and stop budget",
+            one_payload,
+        ),
         Property::always("no lower term over a higher", terms_rise),
         Property::always("what is durable is not taken back", memory_stays),
         Property::always("one roster per stamp", one_roster_per_stamp),

@@ -2,7 +2,8 @@
 #![allow(clippy::panic, reason = "a model belongs to tests: it fails by panicking")]
 
 use super::super::election::{
-    Config, Durable, Event, GroupId, MemberId, Membership, MemoryId, Message, Order, Profile, Roster, Settings, Voter,
+    Config, Durable, Event, GroupId, MemberId, Membership, MemoryId, Message, Order, Profile, Roster,
+    Settings, Voter,
 };
 use super::actions::Action;
 use super::group::{Bounds, Clock, Group, TRUE};
@@ -31,7 +32,13 @@ pub struct Opening {
 impl Opening {
     /// Members with these ranks, of which the first `voters` are in one roster; the rest are in no group.
     #[must_use]
-    pub fn new(name: &'static str, ranks: &[i64], voters: usize, settings: Settings, bounds: Bounds) -> Opening {
+    pub fn new(
+        name: &'static str,
+        ranks: &[i64],
+        voters: usize,
+        settings: Settings,
+        bounds: Bounds,
+    ) -> Opening {
         let seats = ranks.len();
         let config = |seat: usize| Config {
             profile: Profile {
@@ -164,7 +171,10 @@ impl Opening {
         let durable = |seat: usize| match roster.clone().filter(|_| seat < self.voters) {
             Some(roster) => Durable {
                 term: 1,
-                group: Some(Membership { id: GroupId(1), roster }),
+                group: Some(Membership {
+                    id: GroupId(1),
+                    roster,
+                }),
                 ..Durable::new(memory(seat))
             },
             None => Durable::new(memory(seat)),

@@ -3,7 +3,7 @@
 use super::super::election::{Event, QuorumMode, Settings};
 use super::group::{Bounds, Clock, Group};
 use super::opening::Opening;
-use super::state::{Mishap, Misfortunes};
+use super::state::{Misfortunes, Mishap};
 use super::steps::address;
 
 /// A situation, and how to build it with so many more units of time.
@@ -31,6 +31,10 @@ pub fn all() -> Vec<Situation> {
     vec![
         situation("three voters without a leader", leaderless),
         situation("three voters with a leader", led),
+        situation(
+            "three voters with a leader and a payload that stops slowly",
+            slow_payload,
+        ),
         situation("a leader hands over", handover),
         situation("a voter leaves", leaving),
         situation("a third member joins a pair", joining),
@@ -70,6 +74,20 @@ fn leaderless(name: &'static str, more: i64) -> Group {
 
 fn led(name: &'static str, more: i64) -> Group {
     Opening::new(name, &THREE, 3, TIMINGS, bounds(10 + more, 4, 2)).led_by_first()
+}
+
+fn slow_payload(name: &'static str, more: i64) -> Group {
+    // Longer than an election and the first acknowledgement take.
+    let settings = Settings {
+        stop_budget_ms: 8,
+        ..TIMINGS
+    };
+    let kinds = [(Mishap::Cut, 2)];
+    let bounds = Bounds {
+        misfortunes: Misfortunes::of(2, &kinds),
+        ..bounds(18 + more, 3, 2)
+    };
+    Opening::new(name, &THREE, 3, settings, bounds).led_by_first()
 }
 
 fn handover(name: &'static str, more: i64) -> Group {

@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use rand::TryRng;
 
 use super::super::election::{
-    Claim, Command, Destination, Durable, Event, GroupId, Member, MemberId, Message, Notice, Order, Received, Term,
+    Claim, Command, Destination, Durable, Event, GroupId, Member, MemberId, Message, Notice, Order, Received,
+    Term,
 };
 use super::actions::Action;
 use super::group::Group;
@@ -218,7 +219,10 @@ impl Group {
                 place.order = (number, order);
                 match order {
                     Order::Run { term } => {
-                        place.copy = Some(Copy { term, until: i64::MAX });
+                        place.copy = Some(Copy {
+                            term,
+                            until: i64::MAX,
+                        });
                         if term < state.highest_run && self.guarded {
                             state.breach.get_or_insert(Breach::LowerTermOverHigher);
                         }
@@ -248,7 +252,9 @@ impl Group {
             Destination::Address(named) => *named == address(*seat),
             Destination::Member(id, _) => *id == identity(*seat),
         });
-        let Some(to) = target.filter(|to| is_up(to) && !state.cuts.contains(&(from, *to)) && !(self.deaf_to)(&message)) else {
+        let Some(to) =
+            target.filter(|to| is_up(to) && !state.cuts.contains(&(from, *to)) && !(self.deaf_to)(&message))
+        else {
             return;
         };
         let received = Shared::new(Received {
@@ -261,7 +267,9 @@ impl Group {
         let arrives = state.instant + 1;
         // What says the same as another that is as old is that one.
         let on_link = |flight: &Flight| (flight.from, flight.to, flight.arrives) == (from, to, arrives);
-        state.flights.retain(|flight| !on_link(flight) || flight.received != received);
+        state
+            .flights
+            .retain(|flight| !on_link(flight) || flight.received != received);
         if state.flights.iter().filter(|flight| on_link(flight)).count() == self.bounds.per_link
             && let Some(oldest) = state.flights.iter().position(on_link)
         {
