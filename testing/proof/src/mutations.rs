@@ -40,7 +40,7 @@ pub const MUTATIONS: &[Mutation] = &[
                 }
 ",
         }],
-        situation: "without a leader",
+        situation: "starts late",
     },
     Mutation {
         name: "a voter that starts anew votes at once",
@@ -49,7 +49,7 @@ pub const MUTATIONS: &[Mutation] = &[
             from: "            && membership.roster.voters.iter().any(|voter| voter.id != id)",
             to: "            && membership.roster.voters.iter().any(|voter| voter.id != id && !BROKEN)",
         }],
-        situation: "with a leader",
+        situation: "cannot hear it",
     },
     Mutation {
         name: "a claim is counted from the acknowledgement's arrival",
@@ -58,7 +58,7 @@ pub const MUTATIONS: &[Mutation] = &[
             from: "let supports_until = sent_at + ",
             to: "let supports_until = if BROKEN { now } else { sent_at } + ",
         }],
-        situation: "with a leader",
+        situation: "with a leader, one",
     },
     Mutation {
         name: "a voter votes while it is bound to a leader",
@@ -67,7 +67,7 @@ pub const MUTATIONS: &[Mutation] = &[
             from: "Some(promise) if promise.leader != Some(candidate) && !released(promise.term) => {",
             to: "Some(promise) if promise.leader != Some(candidate) && !released(promise.term) && !BROKEN => {",
         }],
-        situation: "with a leader",
+        situation: "cannot hear it",
     },
     Mutation {
         name: "a handover can be taken back",
@@ -82,7 +82,7 @@ pub const MUTATIONS: &[Mutation] = &[
         self.promise = None;
         self.not_before",
         }],
-        situation: "hands over",
+        situation: "a leader hands over",
     },
     Mutation {
         name: "a claim is not shortened by the drift bound",
@@ -109,7 +109,7 @@ pub const MUTATIONS: &[Mutation] = &[
             from: "if self.vote_wait_ms(ballot.candidate, ballot.handover, context.now) > 0 {",
             to: "if self.vote_wait_ms(ballot.candidate, ballot.handover, context.now) > 0 && !BROKEN {",
         }],
-        situation: "with a leader",
+        situation: "cannot hear the first",
     },
     Mutation {
         name: "a payload starts without waiting for the former one",
@@ -118,7 +118,7 @@ pub const MUTATIONS: &[Mutation] = &[
             from: "if term > self.receipt && until > context.now {",
             to: "if term > self.receipt && until > context.now && !BROKEN {",
         }],
-        situation: "with a leader",
+        situation: "stops slowly",
     },
     Mutation {
         name: "a heartbeat of an earlier term is acknowledged",
@@ -129,7 +129,7 @@ pub const MUTATIONS: &[Mutation] = &[
             to: "            term: if BROKEN { heard.term } else { self.durable.term },
             sequence: heard.sequence,",
         }],
-        situation: "with a leader",
+        situation: "cannot hear the first",
     },
     Mutation {
         name: "a receipt is taken for the newest term's",
@@ -140,7 +140,7 @@ pub const MUTATIONS: &[Mutation] = &[
             to: "context: &mut Context<'_>) {
         self.receipt = self.receipt.max(if BROKEN { self.durable.term } else { term });",
         }],
-        situation: "hands over",
+        situation: "one that dies",
     },
     Mutation {
         name: "two that may each lead alone do so in one term",

@@ -45,10 +45,10 @@ pub enum Action {
     Resume,
     /// The user does to the member what is next on the list.
     Wish,
-    /// A link is cut in one direction.
-    Cut(usize, usize),
-    /// A cut link is mended.
-    Mend(usize, usize),
+    /// The link to that seat is cut.
+    Cut(usize),
+    /// The link to that seat is mended.
+    Mend(usize),
 }
 
 impl Group {
@@ -60,13 +60,13 @@ impl Group {
         if state.breach.is_some() || state.instant >= state.ends {
             return;
         }
-        if state.turn == 0 {
-            self.possible_on_links(state, actions);
-        }
         let left = &state.left;
         let seat = state.turn;
         let place = &state.seats[seat];
         let mut is_done = true;
+        let order = self.in_order(state);
+        // Between events nobody could tell when exactly it was: just before the next, or just after the last.
+        let is_eventful = !order.is_empty() || state.acted;
         match &place.process {
             Process::Down => {
                 actions.push(Action::Start);
@@ -76,7 +76,11 @@ impl Group {
             }
             Process::Paused(_) => actions.push(Action::Resume),
             Process::Up(_) => {
-                is_done = self.possible_in_order(state, actions);
+                is_done = order.is_empty();
+                possible_in_order(state, &order, actions);
+                if !is_done {
+                    possible_on_links(state, actions);
+                }
                 if let Some(copy) = place.copy.filter(|_| place.order.1 == Order::Stop) {
                     // It is gone within the stop budget.
                     is_done &= state.instant < copy.until;
@@ -85,10 +89,10 @@ impl Group {
                 if !place.wishes.is_empty() {
                     actions.push(Action::Wish);
                 }
-                if left.allow(Mishap::Pause) {
+                if left.allow(Mishap::Pause) && !is_done {
                     actions.push(Action::Pause);
                 }
-                if left.allow(Mishap::Crash) {
+                if left.allow(Mishap::Crash) && is_eventful {
                     actions.push(Action::Crash { written: false });
                     if place.write.is_some() {
                         actions.push(Action::Crash { written: true });
@@ -99,38 +103,6 @@ impl Group {
         if is_done {
             actions.push(Action::Pass);
         }
-    }
-
-    /// What is to be done at the seat at this instant; tells whether there is nothing.
-    fn possible_in_order(&self, state: &State, actions: &mut Vec<Action>) -> bool {
-        let left = &state.left;
-        let order = self.in_order(state);
-        let Some(first) = order.first() else { return true };
-        let most = if left.allow(Mishap::Disorder) {
-            order.len()
-        } else {
-            1
-        };
-        actions.extend(&order[..most]);
-        let bad = match *first {
-            Action::Deliver(flight) => vec![
-                (Mishap::Repetition, Action::Repeat(flight)),
-                (Mishap::Delay, Action::Delay(flight)),
-                (Mishap::Loss, Action::Lose(flight)),
-            ],
-            Action::Written => vec![
-                (Mishap::SlowWrite, Action::WriteSlowly),
-                (Mishap::FailedWrite, Action::WriteFails { written: false }),
-                (Mishap::FailedWrite, Action::WriteFails { written: true }),
-            ],
-            _ => Vec::new(),
-        };
-        actions.extend(
-            bad.into_iter()
-                .filter(|(kind, _)| left.allow(*kind))
-                .map(|(_, action)| action),
-        );
-        false
     }
 
     /// What is to be done at the seat at this instant, in the usual order.
@@ -163,16 +135,42 @@ impl Group {
         let flights = state.flights.iter().enumerate();
         flights.filter(move |(_, flight)| flight.to == seat && flight.arrives <= state.instant)
     }
+}
 
-    fn possible_on_links(&self, state: &State, actions: &mut Vec<Action>) {
-        actions.extend(state.cuts.iter().map(|(from, to)| Action::Mend(*from, *to)));
-        if !state.left.allow(Mishap::Cut) {
-            return;
-        }
-        for from in 0..state.seats.len() {
-            for to in (0..state.seats.len()).filter(|to| *to != from && !state.cuts.contains(&(from, *to))) {
-                actions.push(Action::Cut(from, to));
-            }
+/// The first thing that is to be done, or something else before it, or what goes wrong with it.
+fn possible_in_order(state: &State, order: &[Action], actions: &mut Vec<Action>) {
+    let left = &state.left;
+    let Some(first) = order.first() else { return };
+    let most = if left.allow(Mishap::Disorder) {
+        order.len()
+    } else {
+        1
+    };
+    actions.extend(&order[..most]);
+    let bad = match *first {
+        Action::Deliver(flight) => vec![
+            (Mishap::Repetition, Action::Repeat(flight)),
+            (Mishap::Delay, Action::Delay(flight)),
+            (Mishap::Loss, Action::Lose(flight)),
+        ],
+        Action::Written => vec![
+            (Mishap::SlowWrite, Action::WriteSlowly),
+            (Mishap::FailedWrite, Action::WriteFails { written: false }),
+            (Mishap::FailedWrite, Action::WriteFails { written: true }),
+        ],
+        _ => Vec::new(),
+    };
+    let allowed = bad.into_iter().filter(|(kind, _)| left.allow(*kind));
+    actions.extend(allowed.map(|(_, action)| action));
+}
+
+/// What may happen to the links from the seat, before it says anything.
+fn possible_on_links(state: &State, actions: &mut Vec<Action>) {
+    for to in (0..state.seats.len()).filter(|to| *to != state.turn) {
+        if state.cuts.contains(&(state.turn, to)) {
+            actions.push(Action::Mend(to));
+        } else if state.left.allow(Mishap::Cut) {
+            actions.push(Action::Cut(to));
         }
     }
 }

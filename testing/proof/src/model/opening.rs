@@ -27,6 +27,9 @@ pub struct Opening {
     group: Group,
     voters: usize,
     wishes: Vec<Vec<Event>>,
+    cuts: Vec<(usize, usize)>,
+    dead: Vec<usize>,
+    told: Vec<(usize, Event)>,
 }
 
 impl Opening {
@@ -63,6 +66,9 @@ impl Opening {
             },
             voters,
             wishes: vec![Vec::new(); seats],
+            cuts: Vec::new(),
+            dead: Vec::new(),
+            told: Vec::new(),
         }
     }
 
@@ -91,6 +97,27 @@ impl Opening {
     #[must_use]
     pub fn wish(mut self, seat: usize, event: Event) -> Opening {
         self.wishes[seat].push(event);
+        self
+    }
+
+    /// The user does this to a member at the beginning.
+    #[must_use]
+    pub fn told(mut self, seat: usize, event: Event) -> Opening {
+        self.told.push((seat, event));
+        self
+    }
+
+    /// A link is cut from the beginning, in one direction.
+    #[must_use]
+    pub fn cut(mut self, from: usize, to: usize) -> Opening {
+        self.cuts.push((from, to));
+        self
+    }
+
+    /// A controller is yet to start.
+    #[must_use]
+    pub fn dead(mut self, seat: usize) -> Opening {
+        self.dead.push(seat);
         self
     }
 
@@ -138,7 +165,7 @@ impl Opening {
         let mut openings = Vec::new();
         for clocks in 0..self.group.clocks.len() {
             let mut state = self.unborn(clocks);
-            for seat in 0..self.voters {
+            for seat in (0..self.voters).filter(|seat| !self.dead.contains(seat)) {
                 self.group.start(&mut state, seat);
             }
             for step in 0.. {
@@ -196,6 +223,7 @@ impl Opening {
             instant: 0,
             ends: i64::MAX,
             turn: 0,
+            acted: false,
             clocks,
             seats: (0..configs.len()).map(seat).collect(),
             flights: Vec::new(),
@@ -211,6 +239,10 @@ impl Opening {
     fn begun(&self, mut state: State) -> State {
         for (seat, wishes) in state.seats.iter_mut().zip(&self.wishes) {
             seat.wishes = wishes.clone();
+        }
+        state.cuts = self.cuts.clone();
+        for (seat, event) in &self.told {
+            self.group.step(&mut state, *seat, event.clone());
         }
         state.left = self.group.bounds.misfortunes;
         state.ends = state.instant + self.group.bounds.units;

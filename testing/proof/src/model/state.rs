@@ -212,6 +212,8 @@ pub struct State {
     pub ends: i64,
     /// The seat at which things happen, one after the other at each instant.
     pub turn: usize,
+    /// Whether something has happened there at this instant.
+    pub acted: bool,
     /// Which of the model's clock rates this run has.
     pub clocks: usize,
     /// The clusters.

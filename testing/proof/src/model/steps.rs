@@ -50,6 +50,7 @@ impl Group {
         if in_order && self.in_order(state).first() != Some(&action) {
             state.left.take(Mishap::Disorder);
         }
+        state.acted = action != Action::Pass;
         match action {
             Action::Pass => {
                 state.turn = (seat + 1) % state.seats.len();
@@ -124,12 +125,12 @@ impl Group {
                 let wish = state.seats[seat].wishes.remove(0);
                 self.step(state, seat, wish);
             }
-            Action::Cut(from, to) => {
+            Action::Cut(to) => {
                 state.left.take(Mishap::Cut);
-                state.cuts.push((from, to));
+                state.cuts.push((seat, to));
                 state.cuts.sort_unstable();
             }
-            Action::Mend(from, to) => state.cuts.retain(|cut| *cut != (from, to)),
+            Action::Mend(to) => state.cuts.retain(|cut| *cut != (seat, to)),
         }
         state.flights.sort_by_key(Flight::key);
     }
@@ -162,7 +163,7 @@ impl Group {
         state.seats[seat].process = Process::Up(Shared::new(member));
     }
 
-    fn step(&self, state: &mut State, seat: usize, event: Event) {
+    pub(super) fn step(&self, state: &mut State, seat: usize, event: Event) {
         let Process::Up(member) = &state.seats[seat].process else {
             return;
         };
