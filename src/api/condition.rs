@@ -22,6 +22,8 @@ pub enum ConditionType {
     QuorumReached,
     /// A partition would make two leaders, and two copies of the payload.
     SplitBrainPossible,
+    /// The group keeps to settings of its leader that differ from this member's spec.
+    SettingsDiffer,
     /// This member goes on, but something is not as it should be.
     Degraded,
     /// The spec cannot be carried out as it is written.
@@ -40,6 +42,7 @@ impl ConditionType {
             Self::Eligible => "Eligible",
             Self::QuorumReached => "QuorumReached",
             Self::SplitBrainPossible => "SplitBrainPossible",
+            Self::SettingsDiffer => "SettingsDiffer",
             Self::Degraded => "Degraded",
             Self::InvalidSpec => "InvalidSpec",
         }

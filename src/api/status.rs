@@ -58,7 +58,7 @@ pub struct MultiClusterStatus {
     /// The generation of the spec that this status answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Leading, PayloadApplied, PayloadHealthy, Eligible, QuorumReached, SplitBrainPossible, Degraded and InvalidSpec,
+    /// Ready, Leading, PayloadApplied, PayloadHealthy, Eligible, QuorumReached, SplitBrainPossible, SettingsDiffer, Degraded and InvalidSpec,
     /// each with a reason and a message that says what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -53,3 +53,37 @@ fn wrong_usage_is_told_by_the_parser() {
         assert!(error.to_string().contains(told), "{arguments:?}: {error}");
     }
 }
+
+/// The arguments that a manifest gives to `flagship`.
+fn arguments_in(manifest: &str) -> Vec<&str> {
+    let yaml = manifest
+        .lines()
+        .filter_map(|line| line.strip_prefix("        - "))
+        .filter(|argument| argument.starts_with("--") || *argument == "witness");
+    let unit = manifest
+        .split("ExecStart=/usr/local/bin/flagship")
+        .nth(1)
+        .and_then(|rest| rest.split("\n\n").next())
+        .into_iter()
+        .flat_map(str::split_whitespace)
+        .take_while(|word| !word.starts_with("LoadCredential"))
+        .filter(|word| *word != "\\");
+    yaml.chain(unit).collect()
+}
+
+#[test]
+fn the_shipped_manifests_of_a_witness_are_understood() {
+    for manifest in [
+        include_str!("../../manifests/witness.yaml"),
+        include_str!("../../manifests/witness.service"),
+    ] {
+        let arguments = arguments_in(manifest);
+        assert!(arguments.len() > 4, "{arguments:?}");
+        let parsed = Cli::try_parse_from(["flagship"].into_iter().chain(arguments));
+        assert!(
+            parsed.is_ok(),
+            "{:?}",
+            parsed.err().map(|error| error.to_string())
+        );
+    }
+}

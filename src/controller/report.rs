@@ -29,6 +29,8 @@ pub(super) struct Knowledge<'a> {
     /// What the election knows, once it runs.
     pub view: Option<View>,
     pub term: u64,
+    /// In what the group's settings are not those of the spec.
+    pub settings_differ: &'a [String],
     /// What is wrong with the spec.
     pub spec_problems: &'a [String],
     /// What is not as it should be, with a reason in one word.
@@ -114,6 +116,10 @@ pub(super) fn status(known: &Knowledge<'_>) -> MultiClusterStatus {
     set(ConditionType::Eligible, eligible_condition(known));
     set(ConditionType::QuorumReached, quorum_condition(known));
     set(ConditionType::SplitBrainPossible, split_condition(known));
+    set(
+        ConditionType::SettingsDiffer,
+        settings_condition(known.settings_differ),
+    );
     set(ConditionType::Degraded, degraded_condition(known));
     set(ConditionType::InvalidSpec, invalid_condition(known.spec_problems));
     status
@@ -388,6 +394,17 @@ fn degraded_condition(known: &Knowledge<'_>) -> Said {
         }
         None => (Some(false), "AsExpected", String::new()),
     }
+}
+
+fn settings_condition(differences: &[String]) -> Said {
+    if differences.is_empty() {
+        return (Some(false), "AsInGroup", String::new());
+    }
+    let message = format!(
+        "the group keeps to its leader's settings: {}. They change when this member leads; write the same into all members",
+        differences.join(", ")
+    );
+    (Some(true), "LeadersCount", message)
 }
 
 fn invalid_condition(problems: &[String]) -> Said {

@@ -12,6 +12,7 @@ fn knowledge(payload: &payload::Status, running: bool) -> Knowledge<'_> {
         port: None,
         view: None,
         term: 0,
+        settings_differ: &[],
         spec_problems: &[],
         troubles: &[],
         unreachable: &ALL_REACHED,

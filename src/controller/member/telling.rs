@@ -4,9 +4,10 @@ use tokio::time::Instant;
 
 use super::{FORGOTTEN, Shell, now};
 use crate::api::{DemotionPolicy, QuorumMode};
+use crate::controller::group_settings::{differences, settings};
 use crate::controller::report::Knowledge;
 use crate::controller::{report, words};
-use crate::election::{Member, Notice, Order};
+use crate::election::{Member, Notice, Order, Part};
 
 impl Shell {
     pub(super) fn take_notice(&mut self, notice: &Notice) {
@@ -86,12 +87,21 @@ impl Shell {
             .as_ref()
             .is_some_and(|member| member.claim(tick).is_some())
             && matches!(self.order.1, Order::Run { .. });
+        let settings_differ = match (&self.member, view.as_ref().map(|view| view.part)) {
+            // A leader has its group agree to its own in a moment.
+            (_, Some(Part::Leader | Part::HandingOver | Part::Waiting)) | (None, _) => Vec::new(),
+            (Some(member), _) => match self.spec.as_ref().map(settings) {
+                Some(Ok(own)) if member.group().is_some() => differences(&own, member.settings()),
+                _ => Vec::new(),
+            },
+        };
         let runner_status = self.application.status();
         let history = self.chronicle.moves();
         let status = report::status(&Knowledge {
             generation: self.object.metadata.generation,
             port: self.ear.port(),
             term: self.member.as_ref().map_or(0, Member::term),
+            settings_differ: &settings_differ,
             spec_problems: &self.spec_problems,
             troubles: &troubles,
             unreachable: self.unreachable.failures(),
