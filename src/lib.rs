@@ -1,13 +1,16 @@
 //! Keeps an application running in exactly one of several Kubernetes clusters.
 //!
 //! The rooms and which may know which: [`cli`] calls [`controller`], which wires [`election`], [`peer`], [`payload`] and
-//! [`observe`], which know [`api`] but not one another. [`clock`] is the one leaf that all share.
+//! [`observe`], which know [`api`] but not one another. [`witness`] wires a member without a cluster, and [`mail`] is what
+//! both say to other members. [`clock`] is the one leaf that all share.
 
 pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod controller;
 pub mod election;
+pub mod mail;
 pub mod observe;
 pub mod payload;
 pub mod peer;
+pub mod witness;

@@ -29,8 +29,8 @@ mod validate;
 pub use address::{Address, AddressError, Host};
 pub use condition::{ConditionType, set_condition, whole_seconds};
 pub use multicluster::{
-    ApiServerLoss, ApiServerLossAction, MemberRole, MultiCluster, MultiClusterSpec, Preemption,
-    PreemptionPolicy, QuorumMode, Timing, TimingProfile,
+    ApiServerLoss, ApiServerLossAction, CallsignFrom, MemberRole, MultiCluster, MultiClusterSpec, Preemption,
+    PreemptionPolicy, QuorumMode, SecretKeyRef, Timing, TimingProfile,
 };
 pub use payload::{Demotion, DemotionPolicy, HealthTimeouts, KeyRef, PayloadSource, Source, SourceKind};
 pub use period::Period;
@@ -39,7 +39,7 @@ pub use status::{
     HISTORY_MAX_ENTRIES, LeaderStatus, MemberState, MemberStatus, Memory, Move, MultiClusterStatus,
     ObjectHealth, ObjectState, PayloadObject, PayloadStatus, QuorumStatus, RequestState, RequestStatus, Role,
 };
-pub use validate::{Problem, ValidSpec, ValidTiming};
+pub use validate::{CallsignSource, Problem, ValidSpec, ValidTiming, callsign_problem};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

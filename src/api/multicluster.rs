@@ -80,6 +80,9 @@ use super::status::MultiClusterStatus;
         priority = 1
     )
 )]
+#[x_kube(validation = Rule::new("has(self.callsign) != has(self.callsignFrom)").message(
+    "write either callsign or callsignFrom"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct MultiClusterSpec {
     /// TCP port on which this member listens for the others, and the port of every address that names none.
@@ -87,13 +90,20 @@ pub struct MultiClusterSpec {
     #[schemars(range(min = 1, max = 65535))]
     pub port: i64,
 
-    /// The group's name. Members with the same callsign form one group. It is no secret yet: whoever reaches the port and
-    /// knows it can take part.
+    /// The group's name and its secret. Members with the same callsign form one group; whoever reaches the port and knows
+    /// it can take part. It never travels, so a few random words are enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new(r"!self.matches(r'^\s|\s$')").message(
         "callsign must not be blank, nor begin or end with white space: members with different callsigns never meet"
     ))]
-    pub callsign: String,
+    pub callsign: Option<String>,
+
+    /// Where the callsign stands, instead of callsign. It may be replaced there at any time, in one cluster after the
+    /// other: the former one is accepted for an hour, and as long as it stands in the same Secret under the key with
+    /// "-previous" behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callsign_from: Option<CallsignFrom>,
 
     /// Who is preferred: the highest-ranked member that is able to leads. Of equals, whoever leads goes on.
     pub rank: i64,
@@ -282,6 +292,26 @@ fn address_rule(variable: &str) -> String {
     let host = r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z]([-0-9A-Za-z.]*[0-9A-Za-z])?\.?)";
     let port = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})";
     format!("{variable}.matches(r'^{host}(:{port})?$')")
+}
+
+/// Where a callsign stands.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CallsignFrom {
+    /// A key of a Secret in the namespace of the MultiCluster.
+    pub secret_key_ref: SecretKeyRef,
+}
+
+/// A key of a Secret.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyRef {
+    /// The name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key in its data.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
 }
 
 /// How many members it takes to lead.

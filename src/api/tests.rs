@@ -37,7 +37,7 @@ fn what_is_left_out_has_its_documented_default() {
         valid,
         ValidSpec {
             listen: "0.0.0.0:9990".parse::<SocketAddr>().unwrap(),
-            callsign: "federation".into(),
+            callsign: CallsignSource::Word("federation".into()),
             rank: 5,
             ready: false,
             service_address: None,
@@ -212,6 +212,25 @@ fn how_the_payload_is_brought_and_taken_down_is_read_with_its_remedies() {
 }
 
 #[test]
+fn a_callsign_stands_in_one_place() {
+    let reference = json!({"secretKeyRef": {"name": "group", "key": "callsign"}});
+    let mut fields = minimal();
+    fields["callsignFrom"] = reference;
+    assert_eq!(
+        problems(&spec(fields.clone())),
+        ["spec.callsign: stands beside spec.callsignFrom: remove one of them"]
+    );
+    fields.as_object_mut().unwrap().remove("callsign");
+    let secret = CallsignSource::Secret {
+        name: "group".into(),
+        key: "callsign".into(),
+    };
+    assert_eq!(spec(fields.clone()).validate().unwrap().callsign, secret);
+    fields.as_object_mut().unwrap().remove("callsignFrom");
+    assert!(problems(&spec(fields))[0].starts_with("spec.callsign: is missing"));
+}
+
+#[test]
 fn bounds_hold_at_their_edges() {
     for (field, fits, too_much) in [
         ("port", json!(65_535), json!(65_536)),
@@ -290,10 +309,7 @@ fn every_field_is_described_and_has_a_type() {
 #[test]
 fn only_what_the_seed_system_required_too_is_required() {
     let schema = schema();
-    assert_eq!(
-        schema["properties"]["spec"]["required"],
-        json!(["callsign", "port", "rank"])
-    );
+    assert_eq!(schema["properties"]["spec"]["required"], json!(["port", "rank"]));
     assert_eq!(schema["properties"]["status"]["required"], Value::Null);
     assert_eq!(schema["required"], Value::Null);
 }

@@ -27,8 +27,8 @@ const NAME_MAX_BYTES: usize = 253;
 pub struct ValidSpec {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// The group's name.
-    pub callsign: String,
+    /// The group's callsign.
+    pub callsign: CallsignSource,
     /// Higher is preferred.
     pub rank: i64,
     /// Whether this member may found the group.
@@ -77,6 +77,20 @@ pub struct ValidTiming {
     pub stop_budget: Option<Duration>,
 }
 
+/// Where a member has its callsign from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallsignSource {
+    /// The spec.
+    Word(String),
+    /// A Secret in the same namespace.
+    Secret {
+        /// Its name.
+        name: String,
+        /// The key in its data.
+        key: String,
+    },
+}
+
 /// Something wrong with a spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -116,8 +130,25 @@ impl MultiClusterSpec {
         // Addresses are checked even where the port that completes them is wrong.
         let default_port = port.unwrap_or(1);
 
-        if let Some(message) = callsign_problem(&self.callsign) {
-            report("spec.callsign", message);
+        let mut callsign = None;
+        match (&self.callsign, &self.callsign_from) {
+            (Some(word), None) => match callsign_problem(word) {
+                Some(message) => report("spec.callsign", message),
+                None => callsign = Some(CallsignSource::Word(word.clone())),
+            },
+            (None, Some(from)) => {
+                let (name, key) = (from.secret_key_ref.name.clone(), from.secret_key_ref.key.clone());
+                callsign = Some(CallsignSource::Secret { name, key });
+            }
+            (None, None) => report(
+                "spec.callsign",
+                "is missing: write the callsign that all members of the group share, or callsignFrom and where it stands"
+                    .to_owned(),
+            ),
+            (Some(_), Some(_)) => report(
+                "spec.callsign",
+                "stands beside spec.callsignFrom: remove one of them".to_owned(),
+            ),
         }
 
         // The seed's manifests leave the field empty to say "everywhere".
@@ -250,10 +281,10 @@ impl MultiClusterSpec {
             );
         }
 
-        match (port, bind_ip) {
-            (Some(port), Ok(bind_ip)) if problems.is_empty() => Ok(ValidSpec {
+        match (port, bind_ip, callsign) {
+            (Some(port), Ok(bind_ip), Some(callsign)) if problems.is_empty() => Ok(ValidSpec {
                 listen: SocketAddr::new(bind_ip, port),
-                callsign: self.callsign.clone(),
+                callsign,
                 rank: self.rank,
                 ready: self.ready,
                 service_address,
@@ -315,7 +346,8 @@ fn is_object_name(name: &str) -> bool {
         && name.bytes().last().is_some_and(is_end)
 }
 
-fn callsign_problem(callsign: &str) -> Option<String> {
+/// What is wrong with a callsign, if anything.
+pub fn callsign_problem(callsign: &str) -> Option<String> {
     let chars = callsign.chars().count();
     if callsign.trim().is_empty() {
         Some("is blank: write the word that all members of the group share".to_owned())

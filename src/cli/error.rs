@@ -14,6 +14,23 @@ pub enum Error {
     /// The controller could not start, or could not go on.
     #[error(transparent)]
     Controller(#[from] crate::controller::Error),
+    /// The witness could not start, or could not go on.
+    #[error(transparent)]
+    Witness(#[from] crate::witness::Error),
+    /// The file with the callsign could not be read.
+    #[error("cannot read the callsign from {}: {source}", path.display())]
+    ReadCallsign {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The callsign is blank.
+    #[error("the callsign in {} is blank: write the word that all members of the group share", path.display())]
+    BlankCallsign {
+        /// The file.
+        path: PathBuf,
+    },
     /// An object could not be turned into YAML.
     #[error("cannot write {object} as YAML: {source}")]
     WriteYaml {

@@ -12,6 +12,7 @@ mod switch;
 #[cfg(test)]
 mod tests;
 mod uninstall;
+mod witness;
 
 pub use error::Error;
 pub use output::report;
@@ -34,6 +35,7 @@ enum Command {
     Member(member::Args),
     Switch(switch::Args),
     Uninstall(uninstall::Args),
+    Witness(witness::Args),
 }
 
 impl Cli {
@@ -49,6 +51,7 @@ impl Cli {
             Command::Member(args) => block_on(args.run()),
             Command::Switch(args) => block_on(args.run()),
             Command::Uninstall(args) => block_on(args.run()),
+            Command::Witness(args) => block_on(args.run()),
         }
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::callsign;
 use crate::api::ValidSpec;
-use crate::peer::{self, Callsign, Credentials, Inbox, Listener, To, Transport};
+use crate::peer::{self, Credentials, Inbox, Listener, To, Transport};
 
 /// After a port could not be listened on.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
@@ -25,7 +26,8 @@ pub(super) struct Ear {
 struct Open {
     listener: Listener,
     address: SocketAddr,
-    callsign: String,
+    credentials: Credentials,
+    group: u64,
     inbox: Inbox,
 }
 
@@ -39,29 +41,50 @@ impl Ear {
         }
     }
 
-    /// Listens where the spec says, or at `ip` in place of its address, for the callsign that it says. Tells whether
-    /// anything has changed.
-    pub(super) fn listen(&mut self, transport: &Transport, spec: &ValidSpec, ip: Option<IpAddr>) -> bool {
-        let address = SocketAddr::new(ip.unwrap_or(spec.listen.ip()), spec.listen.port());
-        let is_as_wanted = |open: &Open| open.address == address && open.callsign == spec.callsign;
-        if self.open.as_ref().is_some_and(is_as_wanted) {
+    /// Listens where the spec says, or at `ip` in place of its address, for the callsign that is kept; not before there is
+    /// one. Tells whether anything has changed.
+    pub(super) fn listen(
+        &mut self,
+        transport: &Transport,
+        spec: &ValidSpec,
+        ip: Option<IpAddr>,
+        callsign: &callsign::Keeper,
+    ) -> bool {
+        let Some(credentials) = callsign.credentials(Instant::now()) else {
             return false;
-        }
-        let former = self.open.take();
-        let listener = match former.filter(|open| open.address == address) {
-            Some(open) => Ok(open.listener),
-            None => transport.listen(address),
         };
-        let credentials = Credentials::new(Callsign::new(&spec.callsign));
-        let opened = listener.and_then(|listener| {
-            let inbox = transport.register(&listener, credentials, &self.from)?;
-            Ok(Open {
-                listener,
-                address,
-                callsign: spec.callsign.clone(),
-                inbox,
-            })
-        });
+        let group = callsign.group();
+        let address = SocketAddr::new(ip.unwrap_or(spec.listen.ip()), spec.listen.port());
+        let former = self.open.take();
+        let opened = match former {
+            Some(open) if open.address == address && open.group == group => {
+                if open.credentials == credentials {
+                    self.open = Some(open);
+                    return false;
+                }
+                match open.inbox.set_credentials(credentials.clone()) {
+                    Ok(()) => Ok(Open { credentials, ..open }),
+                    Err(error) => {
+                        // It goes on by the former ones, and tries again.
+                        self.open = Some(open);
+                        Err(error)
+                    }
+                }
+            }
+            former => {
+                let kept = former.filter(|open| open.address == address);
+                let listener = kept.map_or_else(|| transport.listen(address), |open| Ok(open.listener));
+                listener.and_then(|listener| {
+                    Ok(Open {
+                        inbox: transport.register(&listener, credentials.clone(), &self.from)?,
+                        listener,
+                        address,
+                        credentials,
+                        group,
+                    })
+                })
+            }
+        };
         match opened {
             Ok(open) => {
                 self.open = Some(open);
@@ -74,6 +97,11 @@ impl Ear {
             }
         }
         true
+    }
+
+    /// Whether the others can be heard.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
     }
 
     /// The next event; never one while nothing is open. Cancelling it loses nothing.

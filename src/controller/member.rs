@@ -4,6 +4,7 @@ mod mail;
 mod provision;
 mod telling;
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +15,13 @@ use tokio::time::{Instant, sleep_until};
 
 use super::announcer::Announcer;
 use super::application::{Answer, Application};
+use super::callsign;
 use super::chronicle::Chronicle;
 use super::ear::Ear;
 use super::eligibility::Eligibility;
 use super::group_settings::{milliseconds, settings};
 use super::lifecycle::{self, Ask};
+use super::load_balancer::Found;
 use super::own_address::OwnAddress;
 use super::petition::Petition;
 use super::shared::{Objects, Shared};
@@ -69,6 +72,7 @@ pub(super) struct Shell {
     durable: Option<Durable>,
     /// Not started before the first valid spec.
     member: Option<Member>,
+    callsign: callsign::Keeper,
     ear: Ear,
     own_address: OwnAddress,
     spec: Option<ValidSpec>,
@@ -160,6 +164,7 @@ impl Shell {
             written,
             durable,
             member: None,
+            callsign: callsign::Keeper::default(),
             ear: Ear::new(Arc::from(id.to_string())),
             own_address: OwnAddress::new(),
             spec: None,
@@ -218,15 +223,10 @@ impl Shell {
                     if Instant::now() >= review_at {
                         review_at = Instant::now() + REVIEW_PAUSE;
                         self.dirty = true;
-                        let heard = self.ear.error().is_none();
-                        self.listen();
-                        if heard != self.ear.error().is_none()
-                            && let Some(config) = self.config()
-                        {
-                            self.step(election::Event::Configured(config));
-                        }
+                        self.listen_anew();
                         self.finalizer.keep(&self.shared, &self.object);
                         self.take_petition();
+                        self.follow_load_balancer();
                         self.judge_fitness();
                     }
                     self.step(election::Event::Tick);
@@ -253,6 +253,7 @@ impl Shell {
                     self.judge_fitness();
                 }
                 () = self.own_address.changed() => self.dirty = true,
+                () = self.callsign.changed() => self.take_callsign(),
                 trouble = self.finalizer.failed() => {
                     let note = format!("a deletion would not wait for this member to leave its group: {trouble}");
                     self.tell(true, "Serving", "CannotAddFinalizer", note);
@@ -366,10 +367,12 @@ impl Shell {
         }
         self.finalizer.keep(&self.shared, &self.object);
         self.take_payload();
+        self.follow_callsign();
         self.listen();
         if let Some(spec) = &self.spec {
-            let address = spec.service_address.as_ref().map(ToString::to_string);
-            self.own_address.check(address, &self.shared.tasks);
+            if let Some(address) = self.service_address(spec) {
+                self.own_address.check(address, &self.shared.tasks);
+            }
         }
         let is_deleted = self.object.metadata.deletion_timestamp.is_some();
         let standing = lifecycle::Standing {
@@ -399,6 +402,40 @@ impl Shell {
             }
         }
         self.take_petition();
+    }
+
+    /// How the others reach this member: as the spec says, else by the controller's LoadBalancer Service.
+    /// Nothing for the moment in which that is asked for; else why there is none.
+    fn service_address(&self, spec: &ValidSpec) -> Option<Result<String, String>> {
+        if let Some(address) = &spec.service_address {
+            return Some(Ok(address.to_string()));
+        }
+        let namespace = &self.shared.options.config.default_namespace;
+        let found = self
+            .shared
+            .load_balancer
+            .found(&self.shared.client, namespace, &self.shared.exit);
+        match found {
+            Found::Asked => None,
+            Found::Nothing(why) => Some(Err(why)),
+            Found::Host(host) => Some(Ok(match host.parse::<Ipv6Addr>() {
+                Ok(ip) => format!("[{ip}]:{}", spec.listen.port()),
+                Err(_) => format!("{host}:{}", spec.listen.port()),
+            })),
+        }
+    }
+
+    /// A load balancer may get its address late, and another one later.
+    fn follow_load_balancer(&mut self) {
+        let Some(spec) = self.spec.as_ref().filter(|spec| spec.service_address.is_none()) else {
+            return;
+        };
+        if let Some(address) = self.service_address(spec)
+            && self.own_address.check(address, &self.shared.tasks)
+            && let Some(config) = self.config()
+        {
+            self.step(election::Event::Configured(config));
+        }
     }
 
     /// Tells the election how well this member could lead, when that changes.
@@ -462,10 +499,10 @@ impl Shell {
         let settings = settings(spec).ok()?;
         // Without an address the others cannot dial this member, but they can answer it.
         let unnamed = || format!("{}.invalid:{}", self.id, spec.listen.port());
-        let address = spec
-            .service_address
-            .as_ref()
-            .map_or_else(unnamed, ToString::to_string);
+        let address = self
+            .service_address(spec)
+            .and_then(Result::ok)
+            .unwrap_or_else(unnamed);
         let without = self.object.annotations().get(FOUND_WITHOUT_ANNOTATION);
         let without = without.map_or_else(Vec::new, |list| {
             let parsed = list
@@ -488,7 +525,7 @@ impl Shell {
             },
             fleet: spec.fleet.iter().map(ToString::to_string).collect(),
             // Who cannot be heard must not found a group: it may exist already.
-            ready: spec.ready && self.ear.error().is_none(),
+            ready: spec.ready && self.ear.is_open(),
             found_without: without,
             settings,
             paused: spec.paused,
@@ -496,14 +533,42 @@ impl Shell {
         })
     }
 
-    /// Listens where the spec says, for the callsign that it says.
+    /// Goes by the callsign that the spec says.
+    fn follow_callsign(&mut self) {
+        let Some(spec) = &self.spec else { return };
+        let namespace = self.object.namespace().unwrap_or_default();
+        let shared = &self.shared;
+        self.callsign
+            .follow(&spec.callsign, &shared.watching, &namespace, &shared.watches);
+    }
+
+    /// The Secret of the callsign has changed.
+    fn take_callsign(&mut self) {
+        self.dirty = true;
+        if let Some(trouble) = self.callsign.trouble() {
+            let note = trouble.to_owned();
+            self.tell(true, "Listening", "CallsignUnusable", note);
+        }
+        self.listen_anew();
+    }
+
+    /// Listens as it should by now, and founds a group only if it does.
+    fn listen_anew(&mut self) {
+        let heard = self.ear.is_open();
+        self.listen();
+        if heard != self.ear.is_open()
+            && let Some(config) = self.config()
+        {
+            self.step(election::Event::Configured(config));
+        }
+    }
+
+    /// Listens where the spec says, for the callsign that is known.
     fn listen(&mut self) {
         let Some(spec) = &self.spec else { return };
         let trouble = self.ear.error().map(str::to_owned);
-        if !self
-            .ear
-            .listen(&self.shared.transport, spec, self.shared.options.listen_address)
-        {
+        let ip = self.shared.options.listen_address;
+        if !self.ear.listen(&self.shared.transport, spec, ip, &self.callsign) {
             return;
         }
         self.dirty = true;

@@ -1,24 +1,28 @@
 //! The wiring: watches MultiClusters, and runs one member for each.
 //!
 //! `supervisor` watches the objects and starts a task for each of them; `service` is that task, which runs one `member`
-//! after the other: the asynchronous shell around [`crate::election::Member`]. It goes by `lifecycle`, hears by `ear`, has
-//! the payload run by `application`, reads parts of it by `sources` and tries it by `eligibility`, and writes the status by `store`. `report`, `words` and `chronicle` say what it
-//! tells users, `announcer` tells it.
+//! after the other: the asynchronous shell around [`crate::election::Member`]. It goes by `lifecycle`, hears by `ear`
+//! under the callsign that `callsign` keeps, has the payload run by `application`, reads parts of it by `sources`, tries
+//! it by `eligibility`, and writes the status by `store`. `report`, `words` and `chronicle` say what it tells users,
+//! `announcer` tells it.
 
 mod announcer;
 mod api_server;
 mod application;
+mod callsign;
 mod chronicle;
 mod ear;
 mod eligibility;
 mod finalizer;
 mod group_settings;
 mod lifecycle;
+mod load_balancer;
 mod member;
 mod own_address;
 mod petition;
 mod reading;
 mod report;
+mod secret;
 mod service;
 mod shared;
 mod sources;
@@ -28,6 +32,7 @@ mod turns;
 mod unreachable;
 mod words;
 
+pub(crate) use load_balancer::SERVICE;
 pub use supervisor::{Error, run};
 
 use std::net::{IpAddr, SocketAddr};

@@ -13,7 +13,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(15);
 pub(super) struct OwnAddress {
     sender: watch::Sender<Option<String>>,
     trouble: watch::Receiver<Option<String>>,
-    address: Option<Option<String>>,
+    address: Option<Result<String, String>>,
     check: Option<DropGuard>,
 }
 
@@ -28,26 +28,31 @@ impl OwnAddress {
         }
     }
 
-    /// Goes by this address from now on.
-    pub(super) fn check(&mut self, address: Option<String>, tasks: &TaskTracker) {
+    /// Goes by this address from now on, or says why there is none; whether that is news.
+    pub(super) fn check(&mut self, address: Result<String, String>, tasks: &TaskTracker) -> bool {
         if self.address.as_ref() == Some(&address) {
-            return;
+            return false;
         }
         self.address = Some(address.clone());
         self.check = None;
         let sender = self.sender.clone();
-        let Some(address) = address else {
-            let trouble = "spec.serviceAddress is not set, so the others cannot dial this member: set it to the address of the \
-                           controller's LoadBalancer Service";
-            sender.send_replace(Some(trouble.to_owned()));
-            return;
+        let address = match address {
+            Ok(address) => address,
+            Err(why) => {
+                let trouble = format!(
+                    "spec.serviceAddress is not set, so the others cannot dial this member: {why}. Set it to an address at \
+                     which they reach this controller"
+                );
+                sender.send_replace(Some(trouble));
+                return true;
+            }
         };
         let cancel = CancellationToken::new();
         self.check = Some(cancel.clone().drop_guard());
         tasks.spawn(async move {
             let resolved = async {
                 while let Err(error) = tokio::net::lookup_host(&address).await {
-                    let trouble = format!("spec.serviceAddress {address} does not resolve: {error}. Correct it, or its DNS record");
+                    let trouble = format!("the address {address} of this member, by spec.serviceAddress or else its Service, does not resolve: {error}. Correct it, or its DNS record");
                     sender.send_replace(Some(trouble));
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
@@ -55,6 +60,7 @@ impl OwnAddress {
             };
             cancel.run_until_cancelled(resolved).await;
         });
+        true
     }
 
     /// Waits for news.

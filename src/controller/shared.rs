@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Options;
 use super::api_server::ApiServer;
+use super::load_balancer::LoadBalancer;
 use crate::api::MultiCluster;
 use crate::observe::events::Events;
 use crate::observe::metrics::Metrics;
@@ -26,7 +27,8 @@ pub(super) struct Shared {
     /// For reads and small writes: sends each request once.
     pub client: Client,
     pub api_server: ApiServer,
-    /// For watches that last.
+    pub load_balancer: LoadBalancer,
+    /// For watches: a connection that is silent for long is given up.
     pub watching: Client,
     pub access: Access,
     pub catalog: Arc<Catalog>,
@@ -37,6 +39,8 @@ pub(super) struct Shared {
     pub exit: CancellationToken,
     /// Every task that writes to the API server.
     pub tasks: TaskTracker,
+    /// Every task that only reads from it.
+    pub watches: TaskTracker,
     /// Told when a task without which a member does harm has panicked.
     pub broken: CancellationToken,
 }

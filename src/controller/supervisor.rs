@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::api_server::ApiServer;
+use super::load_balancer::LoadBalancer;
 use super::reading::readable;
 use super::shared::Shared;
 use super::turns::Turns;
@@ -27,6 +28,8 @@ use crate::observe::serve::{ServeError, Server};
 use crate::payload::{Access, AccessError, Catalog};
 use crate::peer::{self, Transport};
 
+/// What a controller waits for that is not ready.
+const NOT_READY: &str = "the watch on MultiClusters is not established";
 /// How long the main loop may be silent before the process counts as hung.
 const STALL_LIMIT: Duration = Duration::from_secs(15);
 /// After the watch on MultiClusters has failed.
@@ -43,7 +46,7 @@ const WRITE_LIMIT: Duration = Duration::from_secs(3);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A watch is begun anew after this long, since one whose connection was lost in silence is not noticed sooner: an edit
 /// or a deletion of a MultiCluster is then followed as soon as a change of a payload's object is.
-const WATCH_SECONDS: u32 = 20;
+pub(super) const WATCH_SECONDS: u32 = 20;
 /// A watch ends sooner than this, so a list or watch from which nothing comes for so long is dead.
 const WATCH_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -76,7 +79,7 @@ pub enum Error {
 /// The controller could not start, or something that it cannot do without failed.
 pub async fn run(options: Options) -> Result<(), Error> {
     let metrics = Metrics::new();
-    let health = Health::new(STALL_LIMIT);
+    let health = Health::new(STALL_LIMIT, NOT_READY);
     let server = Server::bind(options.metrics_address).await?;
     tracing::info!(address = %server.address(), "serves /livez, /readyz and /metrics");
     let serving = CancellationToken::new();
@@ -94,6 +97,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let shared = Arc::new(Shared {
         client,
         api_server: ApiServer::default(),
+        load_balancer: LoadBalancer::default(),
         watching: watching.clone(),
         catalog: Arc::new(Catalog::new(access.clone())),
         access,
@@ -102,6 +106,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
         metrics,
         exit: CancellationToken::new(),
         tasks: TaskTracker::new(),
+        watches: TaskTracker::new(),
         broken: CancellationToken::new(),
         options,
     });
@@ -201,7 +206,7 @@ impl Members {
                 }
                 Ok(watcher::Event::InitDone) => {
                     failing = false;
-                    health.set_watching(true);
+                    health.set_ready(true);
                     self.keep(&listed);
                 }
                 Ok(watcher::Event::Apply(object)) => {
@@ -309,7 +314,7 @@ impl Backoff for Steady {
 /// A watch that stood is begun again after most failures; without the definition there is nothing to be watched.
 fn take_failure(health: &Health, error: &watcher::Error) {
     if matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.is_not_found()) {
-        health.set_watching(false);
+        health.set_ready(false);
     }
 }
 
@@ -364,14 +369,14 @@ mod tests {
 
     #[test]
     fn a_controller_is_ready_when_its_watch_has_stood_and_until_the_definition_is_missing() {
-        let health = Health::new(STALL_LIMIT);
+        let health = Health::new(STALL_LIMIT, NOT_READY);
         let failure = |code, reason| {
             let status = Status::failure("no", reason).with_code(code).boxed();
             watcher::Error::InitialListFailed(kube::Error::Api(status))
         };
         take_failure(&health, &failure(403, "Forbidden"));
         assert!(health.ready().is_err(), "it never stood");
-        health.set_watching(true);
+        health.set_ready(true);
         take_failure(&health, &failure(503, "ServiceUnavailable"));
         assert!(health.ready().is_ok());
         take_failure(&health, &failure(404, "NotFound"));

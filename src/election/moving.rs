@@ -5,6 +5,7 @@ use super::durable::Durable;
 use super::fitness::Fitness;
 use super::member::{Context, Member, Role};
 use super::message::Message;
+use super::roster::Duty;
 use super::settings::Preemption;
 use super::types::{MemberId, RequestId, Term, Tick};
 
@@ -50,6 +51,9 @@ impl Member {
     pub(super) fn tend_moves(&mut self, context: &mut Context<'_>) {
         let now = context.now;
         let resignation = self.resignation_reason();
+        if resignation == Some(MoveReason::Leaving) && self.dismiss_witness(context) {
+            return;
+        }
         let Role::Leading(leading) = &self.role else {
             return;
         };
@@ -106,6 +110,32 @@ impl Member {
             };
             self.start_move(moving, context);
         }
+    }
+
+    /// Whether witnesses are all that would be left, and are taken out of the roster first, one at a time: a group that
+    /// nobody can lead any more would keep them from joining the next one.
+    fn dismiss_witness(&mut self, context: &mut Context<'_>) -> bool {
+        let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
+            return false;
+        };
+        if leading.moving.is_some() {
+            return false;
+        }
+        let others = || roster.voters.iter().filter(|voter| voter.id != self.id);
+        if others().any(|voter| voter.profile.duty == Duty::Candidate) {
+            return false;
+        }
+        let Some(witness) = others().next() else {
+            return false;
+        };
+        let next = roster.without(witness.id, leading.term);
+        if !self.could_be_agreed(&next, None, context.now) {
+            return false;
+        }
+        if self.is_roster_agreed() {
+            self.write_roster(next, context);
+        }
+        true
     }
 
     /// To whom a move for this reason goes.

@@ -1,4 +1,4 @@
-//! Whether the controller is alive, and whether it is ready.
+//! Whether the process is alive, and whether it is ready.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::boottime;
 
-/// What the controller's main loop tells about itself. Clones share one state.
+/// What the process' main loop tells about itself. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct Health {
     state: Arc<State>,
@@ -18,19 +18,21 @@ struct State {
     stall_limit: Duration,
     /// CLOCK_BOOTTIME of the last beat, in milliseconds.
     beat_ms: AtomicU64,
-    /// Whether the watch on MultiClusters is established.
-    watching: AtomicBool,
+    ready: AtomicBool,
+    /// What a process that is not ready waits for.
+    waits_for: &'static str,
 }
 
 impl Health {
-    /// Starts with a beat now, and not ready.
+    /// Starts with a beat now, and not ready: `waits_for` says for what, as in "the watch is not established".
     #[must_use]
-    pub fn new(stall_limit: Duration) -> Self {
+    pub fn new(stall_limit: Duration, waits_for: &'static str) -> Self {
         let health = Self {
             state: Arc::new(State {
                 stall_limit,
                 beat_ms: AtomicU64::new(0),
-                watching: AtomicBool::new(false),
+                ready: AtomicBool::new(false),
+                waits_for,
             }),
         };
         health.beat();
@@ -42,9 +44,9 @@ impl Health {
         self.state.beat_ms.store(to_ms(boottime()), Ordering::Relaxed);
     }
 
-    /// Whether the watch on MultiClusters is established.
-    pub fn set_watching(&self, watching: bool) {
-        self.state.watching.store(watching, Ordering::Relaxed);
+    /// Whether it does its part now.
+    pub fn set_ready(&self, ready: bool) {
+        self.state.ready.store(ready, Ordering::Relaxed);
     }
 
     /// Fails when the main loop is silent, with the reason.
@@ -65,12 +67,12 @@ impl Health {
         }
     }
 
-    /// Fails while the API server is not being watched, with the reason.
+    /// Fails while it does not do its part, with the reason.
     pub(crate) fn ready(&self) -> Result<(), String> {
-        if self.state.watching.load(Ordering::Relaxed) {
+        if self.state.ready.load(Ordering::Relaxed) {
             Ok(())
         } else {
-            Err("the watch on MultiClusters is not established".to_owned())
+            Err(self.state.waits_for.to_owned())
         }
     }
 }
@@ -85,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_silent_main_loop_is_dead_until_it_beats_again() {
-        let health = Health::new(Duration::from_secs(10));
+        let health = Health::new(Duration::from_secs(10), "there is no watch");
         let start = boottime();
         assert_eq!(health.live_at(start + Duration::from_secs(9)), Ok(()));
         assert_eq!(
@@ -97,12 +99,12 @@ mod tests {
     }
 
     #[test]
-    fn readiness_follows_the_watch() {
-        let health = Health::new(Duration::from_secs(10));
-        assert!(health.ready().is_err());
-        health.clone().set_watching(true);
+    fn readiness_is_what_the_process_says() {
+        let health = Health::new(Duration::from_secs(10), "there is no watch");
+        assert_eq!(health.ready(), Err("there is no watch".to_owned()));
+        health.clone().set_ready(true);
         assert_eq!(health.ready(), Ok(()));
-        health.set_watching(false);
+        health.set_ready(false);
         assert!(health.ready().is_err());
     }
 }

@@ -19,6 +19,12 @@ const GROUP_BURST: f64 = 1_024.0;
 /// After these, one in ten seconds: 8,640 a day.
 const REFILL_PER_SECOND: f64 = 0.1;
 
+/// Members that one of ours may try in a row, looking for its like. Each may be somebody who guesses at its callsign.
+const SEARCH_BURST: f64 = 1_024.0;
+
+/// After these, one in a second: the search for a member of a group has to go on.
+const SEARCH_REFILL_PER_SECOND: f64 = 1.0;
+
 /// Guessers and members that are remembered at most, about 100 bytes each; who comes above that is not answered.
 const BUCKETS: usize = 65_536;
 
@@ -38,6 +44,8 @@ pub(super) enum Guesser {
     Stranger(IpAddr),
     /// Somebody who has proven the callsign of this member. A new certificate costs nothing, so it is no name.
     Group(SeatId),
+    /// Whoever answers a member of ours that looks for its like.
+    Answering,
 }
 
 impl Guesser {
@@ -45,6 +53,14 @@ impl Guesser {
         match self {
             Self::Stranger(_) => STRANGER_BURST,
             Self::Group(_) => GROUP_BURST,
+            Self::Answering => SEARCH_BURST,
+        }
+    }
+
+    fn refill_per_second(self) -> f64 {
+        match self {
+            Self::Stranger(_) | Self::Group(_) => REFILL_PER_SECOND,
+            Self::Answering => SEARCH_REFILL_PER_SECOND,
         }
     }
 }
@@ -56,9 +72,9 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn refill(&mut self, now: Instant, burst: f64) {
-        let gained = now.duration_since(self.at).as_secs_f64() * REFILL_PER_SECOND;
-        self.tokens = (self.tokens + gained).min(burst);
+    fn refill(&mut self, now: Instant, guesser: Guesser) {
+        let gained = now.duration_since(self.at).as_secs_f64() * guesser.refill_per_second();
+        self.tokens = (self.tokens + gained).min(guesser.burst());
         self.at = now;
     }
 }
@@ -90,7 +106,7 @@ impl Guesses {
             at: now,
         };
         let bucket = self.buckets.entry((guesser, seat)).or_insert(full);
-        bucket.refill(now, guesser.burst());
+        bucket.refill(now, guesser);
         if bucket.tokens < 1.0 {
             return false;
         }
@@ -136,7 +152,7 @@ impl Guesses {
     /// Forgets whoever may guess as often as anybody.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.buckets.retain(|(guesser, _), bucket| {
-            bucket.refill(now, guesser.burst());
+            bucket.refill(now, *guesser);
             bucket.tokens < guesser.burst()
         });
         self.reports
@@ -173,8 +189,10 @@ mod tests {
         assert_eq!(count(&mut guesses, start, stranger, OTHER), 16);
         assert_eq!(count(&mut guesses, start, Guesser::Stranger(source(2)), SEAT), 16);
         assert_eq!(count(&mut guesses, start, Guesser::Group(OTHER), SEAT), 1_024);
+        assert_eq!(count(&mut guesses, start, Guesser::Answering, SEAT), 1_024);
         let later = start + Duration::from_secs(35);
         assert_eq!(count(&mut guesses, later, stranger, SEAT), 3);
+        assert_eq!(count(&mut guesses, later, Guesser::Answering, SEAT), 35);
         guesses.give_back(stranger, SEAT);
         assert_eq!(count(&mut guesses, later, stranger, SEAT), 1);
     }

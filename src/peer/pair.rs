@@ -91,6 +91,8 @@ pub(super) struct Early {
 /// A channel that has just been opened, with what waited for it.
 #[derive(Debug)]
 pub(super) struct Accepted {
+    /// The member here.
+    pub(super) seat: SeatId,
     pub(super) key: ChannelKey,
     pub(super) waiting: Backlog,
     pub(super) early: Vec<Early>,
@@ -108,6 +110,8 @@ pub(super) enum Step {
 /// A proof to begin.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Job {
+    /// The member here.
+    pub(super) seat: SeatId,
     pub(super) channel: u32,
     pub(super) target: Target,
     pub(super) former: bool,
@@ -284,6 +288,7 @@ impl Pair {
             };
             self.tries.insert(channel, begun);
             return Some(Step::Prove(Job {
+                seat: wish.0,
                 channel,
                 target,
                 former,
@@ -398,14 +403,16 @@ impl Pair {
             number: accept.channel,
             is_ours: true,
         };
+        let seat = wish.0;
         let channel = Channel {
-            seat: wish.0,
+            seat,
             member: accept.member,
             endpoint: accept.endpoint,
             their_seat: accept.seat,
         };
         self.add(key, channel);
         Some(Accepted {
+            seat,
             key,
             waiting: waiting.unwrap_or_default(),
             early,

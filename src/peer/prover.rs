@@ -48,7 +48,7 @@ pub(super) async fn run(
             prover.take(frame);
             continue;
         }
-        let job = shared.switchboard().take_job(id);
+        let job = shared.switchboard().take_job(Instant::now(), id);
         if let Some(job) = job {
             prover.begin(&job);
             continue;

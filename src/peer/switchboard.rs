@@ -423,12 +423,18 @@ impl Switchboard {
     // Proofs.
 
     /// The next proof to begin on a connection.
-    pub(super) fn take_job(&mut self, id: ConnectionId) -> Option<Job> {
+    pub(super) fn take_job(&mut self, now: Instant, id: ConnectionId) -> Option<Job> {
         loop {
             let link = self.links.get_mut(&id)?;
             match self.pairs.get_mut(&link.opened.instance)?.next(id)? {
                 Step::Find(find) => link.control(Frame::Find(find)),
-                Step::Prove(job) => return Some(job),
+                Step::Prove(job) => {
+                    let is_search = matches!(job.target, Target::Seat(_));
+                    if !is_search || self.guesses.take(now, Guesser::Answering, job.seat) {
+                        return Some(job);
+                    }
+                    self.refuse(now, id, job.channel, Code::Busy, false);
+                }
             }
         }
     }
@@ -626,6 +632,7 @@ impl Switchboard {
             return false;
         };
         self.joined(id, instance, opened.key);
+        self.guesses.give_back(Guesser::Answering, opened.seat);
         while let Some(message) = opened.waiting.pop(now) {
             self.push(now, id, opened.key, message);
         }
@@ -724,8 +731,10 @@ impl Switchboard {
             return;
         };
         pair.links.retain(|sibling| *sibling != id);
-        if pair.links.is_empty() {
-            self.destinations.unbind(instance);
+        match pair.links.last().copied() {
+            // What was to be begun on this one is begun there.
+            Some(heir) => self.stir(heir),
+            None => self.destinations.unbind(instance),
         }
     }
 

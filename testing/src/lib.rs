@@ -33,6 +33,7 @@ mod shared;
 mod shared_sites;
 pub mod simulation;
 mod site;
+mod witness;
 
 pub use binaries::target_folder;
 pub use cluster::{Cluster, ClusterOptions, clusters, start_clusters};
@@ -51,3 +52,4 @@ pub use service_address::{loopback_for, with_loopback_addresses};
 pub use shared::SharedClusters;
 pub use shared_sites::{SharedSites, Turn};
 pub use site::{Manifest, PATIENCE, Site, condition, sites, sites_with};
+pub use witness::Witness;

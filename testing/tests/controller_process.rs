@@ -58,9 +58,32 @@ async fn a_controller_is_frozen_killed_ended_and_lost_with_its_cluster() -> Test
 }
 
 #[tokio::test]
-async fn the_controllers_service_has_the_clusters_address() -> TestResult {
+async fn a_member_that_names_no_address_goes_by_that_of_the_controllers_service() -> TestResult {
     let [newyork] = clusters(["newyork"]).await?;
-    newyork.install().await?;
+    newyork.start_controller().await?;
+    let unnamed = "\
+apiVersion: kube-vip.io/v1alpha1
+kind: MultiCluster
+metadata: {name: newyork}
+spec: {port: 9990, callsign: federation, rank: 5, ready: true}
+";
+    newyork.apply(unnamed).await?;
+    let wait = async |condition: &str| {
+        let condition = format!("--for={condition}");
+        newyork
+            .kubectl(&["wait", &condition, "multicluster/newyork", "--timeout=60s"])
+            .await
+    };
+    wait("condition=Degraded").await?;
+    let path = r#"jsonpath={.status.conditions[?(@.type=="Degraded")].message}"#;
+    let message = newyork
+        .kubectl(&["get", "multicluster", "newyork", "-o", path])
+        .await?;
+    assert!(
+        message.contains("Service flagship-system/multi-cluster has no address yet"),
+        "{message}"
+    );
+
     newyork.publish_address().await?;
     let path = "jsonpath={.spec.loadBalancerIP} {.status.loadBalancer.ingress[0].ip}";
     let addresses = newyork
@@ -75,5 +98,11 @@ async fn the_controllers_service_has_the_clusters_address() -> TestResult {
         ])
         .await?;
     assert_eq!(addresses, format!("{0} {0}", newyork.ip()));
+    wait(&format!(
+        "jsonpath={{.status.leaderAddress}}={}:9990",
+        newyork.ip()
+    ))
+    .await?;
+    wait("condition=Degraded=False").await?;
     Ok(())
 }

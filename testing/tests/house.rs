@@ -16,7 +16,8 @@ use arrows::{Rooms, violations};
 /// The rooms, from the top down. A room may use those below it; rooms side by side do not know one another.
 const LAYERS: &[&[&str]] = &[
     &["cli"],
-    &["controller"],
+    &["controller", "witness"],
+    &["mail"],
     &["election", "peer", "payload", "mirror", "fleet", "observe"],
     &["api"],
     &["clock"],

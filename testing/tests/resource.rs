@@ -70,6 +70,17 @@ async fn what_is_refused_is_refused_with_a_remedy() -> TestResult {
             "spec.port in body should be less than or equal to 65535",
         ),
         (with("callsign", json!("")), "spec.callsign"),
+        (
+            json!({"port": 9990, "rank": 5}),
+            "write either callsign or callsignFrom",
+        ),
+        (
+            with(
+                "callsignFrom",
+                json!({"secretKeyRef": {"name": "group", "key": "callsign"}}),
+            ),
+            "write either callsign or callsignFrom",
+        ),
         (with("callsign", json!(" ")), "callsign must not be blank"),
         (
             with("callsign", json!("federation\n")),

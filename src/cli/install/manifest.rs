@@ -18,11 +18,10 @@ use serde::Serialize;
 
 use super::rbac;
 use crate::api;
+use crate::controller::SERVICE;
 
 /// Name of the Deployment and of the ServiceAccount.
 pub(in crate::cli) const CONTROLLER: &str = "flagship";
-/// Name of the Service through which the other clusters reach this one.
-const SERVICE: &str = "multi-cluster";
 /// The label that every object of an installation bears, with [`CONTROLLER`] as its value.
 pub(in crate::cli) const PART_OF: &str = "app.kubernetes.io/part-of";
 /// Where the controller serves its health and metrics, inside the cluster only.

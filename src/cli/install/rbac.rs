@@ -6,6 +6,7 @@ use k8s_openapi::api::rbac::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::manifest::{CONTROLLER, metadata};
+use crate::controller::SERVICE;
 
 /// The label by which a ClusterRole becomes part of what payloads may contain.
 const PAYLOAD_LABEL: &str = "flagship.dev/payload";
@@ -14,16 +15,17 @@ const PAYLOAD_VERBS: &[&str] = &["get", "list", "watch", "create", "patch", "del
 
 const CONTROLLER_ROLE: &str = "flagship-controller";
 const PAYLOAD_ROLE: &str = "flagship-payload";
+const SECRETS_ROLE: &str = "flagship-secrets";
 
 /// The ClusterRoles of an installation. The sum comes after its parts, so that an uninstall, which goes backwards,
 /// deletes it before them: the other way round, Kubernetes would sum up what is left and so create it again.
 pub(super) fn cluster_roles() -> Vec<ClusterRole> {
-    vec![controller(), workloads(), namespaces(), payload()]
+    vec![controller(), secrets(), workloads(), namespaces(), payload()]
 }
 
 /// The bindings of the controller's ServiceAccount in `namespace`.
 pub(super) fn bindings(namespace: &str) -> Vec<ClusterRoleBinding> {
-    [CONTROLLER_ROLE, PAYLOAD_ROLE]
+    [CONTROLLER_ROLE, SECRETS_ROLE, PAYLOAD_ROLE]
         .map(|role| ClusterRoleBinding {
             metadata: metadata(role, None),
             role_ref: RoleRef {
@@ -59,8 +61,23 @@ fn controller() -> ClusterRole {
         rule("", &["pods"], &["list"]),
         rule("apps", &["replicasets"], &["list"]),
         rule("batch", &["jobs"], &["list"]),
+        // Its own Service tells the address of a member whose spec names none.
+        PolicyRule {
+            resource_names: Some(vec![SERVICE.to_owned()]),
+            ..rule("", &["services"], &["get"])
+        },
     ];
     role(CONTROLLER_ROLE, "What the controller needs for itself.", rules)
+}
+
+fn secrets() -> ClusterRole {
+    let rules = vec![rule("", &["secrets"], &["get", "list", "watch"])];
+    role(
+        SECRETS_ROLE,
+        "Lets MultiClusters have their callsigns in Secrets. Bind it by RoleBindings instead, in the namespaces of those \
+         MultiClusters, where the controller must not read other Secrets.",
+        rules,
+    )
 }
 
 /// The rules are filled in by Kubernetes, so the manifest must not name any: applying it again would empty them for a

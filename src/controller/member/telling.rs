@@ -50,6 +50,8 @@ impl Shell {
         let view = self.member.as_ref().map(|member| member.view(tick));
         let mut troubles = Vec::new();
         troubles.extend(self.ear.error().map(|error| ("CannotListen", error.to_owned())));
+        let callsign = self.callsign.trouble();
+        troubles.extend(callsign.map(|trouble| ("CallsignUnusable", trouble.to_owned())));
         troubles.extend(
             self.own_address
                 .trouble()

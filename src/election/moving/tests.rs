@@ -373,3 +373,58 @@ fn the_last_voter_leaves_when_its_payload_is_gone_and_keeps_it_when_only_its_pro
     one.stopped();
     assert!(one.member.has_left());
 }
+
+#[test]
+fn the_last_candidate_to_leave_lets_the_witness_go_first() {
+    let pair = roster(2, QuorumMode::Majority, stamp(1, 2));
+    let duty = Duty::Witness;
+    let mut voters = pair.voters.clone();
+    voters[1].profile.duty = duty;
+    let mut one = Actor::leader_of(1, Roster { voters, ..pair });
+    let acknowledge = |one: &mut Actor| {
+        let own = one.member.roster().map_or(stamp(0, 0), |roster| roster.stamp);
+        let message = match ack(2, 2, one.sequence(), own) {
+            Message::Ack {
+                term,
+                sequence,
+                stamp,
+                lease_ms,
+                receipt,
+                ..
+            } => Message::Ack {
+                term,
+                sequence,
+                stamp,
+                lease_ms,
+                receipt,
+                obstacle: Some(Obstacle::Witness),
+                profile: Profile { duty, ..profile(2) },
+            },
+            other => other,
+        };
+        one.hear(2, message)
+    };
+    // The roster follows what the witness says of itself.
+    for _ in 0..3 {
+        acknowledge(&mut one);
+        one.persisted();
+    }
+    acknowledge(&mut one);
+    let commands = one.step(Event::Leave);
+    let voters = commands.iter().find_map(|command| match command {
+        Command::Persist { durable, .. } => durable.group.as_ref().map(|group| group.roster.voters.len()),
+        _ => None,
+    });
+    assert_eq!(voters, Some(1), "{commands:?}");
+    let mut told = one.persisted();
+    told.extend(one.wait());
+    let gone = Destination::Member(MemberId(2), Some("m2".to_owned()));
+    assert!(
+        told.iter().any(
+            |command| matches!(command, Command::Send { to, message: Message::Left, .. } if *to == gone)
+        ),
+        "{told:?}"
+    );
+    one.stopped();
+    assert!(one.member.has_left());
+}

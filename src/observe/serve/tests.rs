@@ -15,7 +15,11 @@ struct Running {
 
 async fn start(stall_limit: Duration) -> Running {
     let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let (address, health, metrics) = (server.address(), Health::new(stall_limit), Metrics::new());
+    let (address, health, metrics) = (
+        server.address(),
+        Health::new(stall_limit, "the watch on MultiClusters is not established"),
+        Metrics::new(),
+    );
     let cancel = CancellationToken::new();
     let task = tokio::spawn(server.run(health.clone(), metrics.clone(), cancel.clone()));
     Running {
@@ -52,7 +56,7 @@ async fn probes_tell_the_state_and_its_reason() {
     let (status, reason) = server.ask("GET /readyz").await;
     assert_eq!(status, "HTTP/1.1 503 Service Unavailable");
     assert_eq!(reason, "the watch on MultiClusters is not established\n");
-    server.health.set_watching(true);
+    server.health.set_ready(true);
     assert_eq!(server.ask("GET /readyz?verbose").await.0, "HTTP/1.1 200 OK");
     assert_eq!(
         server.ask("HEAD /livez").await,

@@ -150,7 +150,7 @@ impl Desk {
 
     /// The next proof to begin; whoever is asked for is at one seat.
     fn job(&mut self, id: ConnectionId) -> Option<Job> {
-        if let Some(job) = self.switchboard.take_job(id) {
+        if let Some(job) = self.switchboard.take_job(self.now, id) {
             return Some(job);
         }
         let Work::Frames(frames) = self.work(id) else {
@@ -161,7 +161,7 @@ impl Desk {
             _ => None,
         })?;
         self.found(id, find.endpoint);
-        self.switchboard.take_job(id)
+        self.switchboard.take_job(self.now, id)
     }
 
     fn found(&mut self, id: ConnectionId, endpoint: Option<Endpoint>) {
@@ -251,6 +251,7 @@ fn an_address_is_dialled_once_and_what_waited_goes_first_once_both_have_the_call
     assert_eq!(
         job,
         Job {
+            seat: desk.us,
             channel: 1,
             target: Target::Seat(SeatNumber(1)),
             former: false,
@@ -421,8 +422,8 @@ fn what_overtakes_the_acceptance_of_its_channel_is_kept() {
     let mut desk = Desk::new();
     desk.send(&at("a:1"), 1);
     desk.dialled(FIRST, LARGER, "a:1");
-    desk.accept(SECOND, LARGER);
     let job = desk.job(FIRST).unwrap();
+    desk.accept(SECOND, LARGER);
     let key = ChannelKey {
         number: job.channel,
         is_ours: true,
@@ -441,6 +442,28 @@ fn what_overtakes_the_acceptance_of_its_channel_is_kept() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn what_was_not_begun_on_a_retired_connection_is_begun_on_the_one_that_stays() {
+    let mut desk = Desk::new();
+    let opened = Opened {
+        instance: SMALLER,
+        remote: REMOTE,
+        dialled: None,
+    };
+    let (staying, _) = desk.switchboard.opened(desk.now, FIRST, opened);
+    desk.send(&at("a:1"), 1);
+    desk.dialled(SECOND, SMALLER, "a:1");
+    assert_eq!(
+        desk.switchboard.take_job(desk.now, FIRST),
+        None,
+        "it belongs to the newest"
+    );
+    desk.switchboard.heard_goodbye(desk.now, SECOND);
+    staying.proofs.notified().await;
+    desk.join(FIRST, "them");
+    assert_eq!(desk.bodies(FIRST), ["1"]);
 }
 
 #[test]
@@ -759,10 +782,10 @@ fn the_former_callsign_of_the_other_side_is_tried_where_it_has_one() {
     desk.dialled(FIRST, LARGER, "a:1");
     let job = desk.job(FIRST).unwrap();
     desk.switchboard.unfit(desk.now, FIRST, job.channel, true);
-    let job = desk.switchboard.take_job(FIRST).unwrap();
+    let job = desk.switchboard.take_job(desk.now, FIRST).unwrap();
     assert_eq!((job.target, job.former), (Target::Seat(SeatNumber(1)), true));
     desk.switchboard.unfit(desk.now, FIRST, job.channel, true);
-    assert_eq!(desk.switchboard.take_job(FIRST), None);
+    assert_eq!(desk.switchboard.take_job(desk.now, FIRST), None);
     assert_eq!(desk.notices(), [unknown_group("a:1")]);
 }
 
@@ -874,17 +897,17 @@ fn among_friends_members_are_looked_for_side_by_side_and_few_at_a_time() {
         .send(desk.now, other, &at("a:1"), 1, body(2))
         .unwrap();
     desk.dialled(SECOND, LARGER, "a:1");
-    assert_eq!(desk.switchboard.take_job(SECOND), None);
+    assert_eq!(desk.switchboard.take_job(desk.now, SECOND), None);
     let seats = (1..=10).map(SeatNumber).collect();
     let endpoint = Some(THERE);
     desk.switchboard
         .found(desk.now, SECOND, &Found { endpoint, seats });
-    let jobs: Vec<_> = std::iter::from_fn(|| desk.switchboard.take_job(SECOND)).collect();
+    let jobs: Vec<_> = std::iter::from_fn(|| desk.switchboard.take_job(desk.now, SECOND)).collect();
     // `us` has a channel to that port already; the other one has four tries.
     assert_eq!(jobs.len(), 4, "{jobs:?}");
     assert!(jobs.iter().all(|job| job.callsign == Callsign::new("other")));
     desk.switchboard.unfit(desk.now, SECOND, jobs[0].channel, false);
-    let next = desk.switchboard.take_job(SECOND).unwrap();
+    let next = desk.switchboard.take_job(desk.now, SECOND).unwrap();
     assert_eq!(next.target, Target::Seat(SeatNumber(6)), "the first is taken");
     // Once it is found, the other tries come to nothing and to no notice.
     assert_eq!(desk.confirmed(SECOND, jobs[1].channel).as_deref(), Some("other"));
@@ -894,7 +917,7 @@ fn among_friends_members_are_looked_for_side_by_side_and_few_at_a_time() {
     );
     assert_eq!(desk.confirmed(SECOND, jobs[2].channel), None);
     desk.switchboard.unfit(desk.now, SECOND, jobs[3].channel, false);
-    assert_eq!(desk.switchboard.take_job(SECOND), None);
+    assert_eq!(desk.switchboard.take_job(desk.now, SECOND), None);
 }
 
 #[test]
@@ -935,7 +958,7 @@ fn an_address_that_led_to_a_port_which_has_closed_is_dialled_anew_at_once() {
     desk.send(&at("a:1"), 1);
     desk.dialled(FIRST, SMALLER, "a:1");
     assert_eq!(desk.notices(), [connected("a:1")]);
-    assert_eq!(desk.switchboard.take_job(FIRST), None);
+    assert_eq!(desk.switchboard.take_job(desk.now, FIRST), None);
     let closed = |endpoint| Refusal {
         endpoint: Some(endpoint),
         ..Refusal::new(Code::ClosedPort, "closed")
@@ -946,7 +969,7 @@ fn an_address_that_led_to_a_port_which_has_closed_is_dialled_anew_at_once() {
     // What was said of the closed port says nothing about the open one.
     desk.switchboard.refused(desk.now, FIRST, &closed(THERE));
     assert_eq!(desk.send(&at("a:1"), 3), None);
-    desk.switchboard.take_job(SECOND);
+    desk.switchboard.take_job(desk.now, SECOND);
     desk.found(SECOND, Some(Endpoint(8)));
     desk.join(SECOND, "them");
     assert_eq!(desk.bodies(SECOND), ["2", "3"]);
@@ -979,6 +1002,28 @@ fn a_member_that_was_refused_or_has_lost_its_channel_is_looked_for_at_its_addres
     assert_eq!(desk.bodies(FIRST), Vec::<String>::new());
     desk.join(FIRST, "them");
     assert_eq!(desk.bodies(FIRST), ["3"]);
+}
+
+#[test]
+fn whoever_answers_a_search_with_ever_new_members_is_asked_no_further() {
+    let mut desk = Desk::new();
+    let mut tried = 0;
+    for round in 1..=20 {
+        desk.send(&at("a:1"), 1);
+        desk.dialled(FIRST, Instance([round; 32]), "a:1");
+        desk.switchboard.take_job(desk.now, FIRST);
+        let seats = (1..=1_024).map(SeatNumber).collect();
+        let endpoint = Some(THERE);
+        desk.switchboard
+            .found(desk.now, FIRST, &Found { endpoint, seats });
+        while let Some(job) = desk.switchboard.take_job(desk.now, FIRST) {
+            tried += 1;
+            desk.switchboard.unfit(desk.now, FIRST, job.channel, false);
+        }
+        desk.switchboard.closed(desk.now, FIRST);
+        desk.later(5_000);
+    }
+    assert_eq!(tried, 1_024 + 19 * 5);
 }
 
 #[test]

@@ -95,7 +95,7 @@ async fn an_address_that_does_not_resolve_is_told() -> TestResult {
     let lone = Lone::of_yaml(site, &namespace, site.name(), &yaml).await?;
     let message = lone.until_condition("Degraded", "True", "ServiceAddress").await?;
     assert!(
-        message.contains("spec.serviceAddress nowhere.invalid:9990 does not resolve")
+        message.contains("nowhere.invalid:9990 of this member, by spec.serviceAddress or else its Service, does not resolve")
             && message.contains("Correct it"),
         "{message}"
     );
