@@ -27,7 +27,7 @@ pub struct Config {
 }
 
 /// What happens to a member.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// Time has passed; due at [`Member::deadline`](super::Member::deadline), harmless at any other time.
     Tick,
@@ -52,7 +52,7 @@ pub enum Event {
 }
 
 /// A message with what travels beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Received {
     /// The sender.
     pub from: MemberId,

@@ -72,6 +72,8 @@ pub struct Member {
     pub(super) order: Order,
     pub(super) orders: u64,
     pub(super) payload_gone: bool,
+    /// When the payload was last ordered to stop.
+    pub(super) stopping_since: Tick,
     /// The candidate does not stand before this tick.
     pub(super) not_before: Tick,
     pub(super) jitter_ms: i64,
@@ -171,6 +173,7 @@ impl Member {
             order: Order::Hold,
             orders: 0,
             payload_gone: false,
+            stopping_since: now,
             not_before: now,
             jitter_ms: 0,
             handover: None,
@@ -446,20 +449,29 @@ impl Member {
             .is_some_and(|roster| roster.voter(self.id).is_some())
     }
 
-    /// What this member last promised, or held itself, as a candidate must know it.
+    /// What this member last promised, or held itself, as a candidate must know it. One that led until a moment ago is
+    /// free to vote, but its payload may take the stop budget yet.
     pub(super) fn promised(&self, now: Tick) -> Option<Promised> {
         let promise = self.promise.map(|p| (p.leader, p.term, p.until));
         let claim = self.claim.map(|claim| (Some(self.id), claim.term, claim.until));
-        [promise, claim]
-            .into_iter()
-            .flatten()
-            .filter(|(_, term, _)| *term > self.receipt)
-            .max_by_key(|p| p.2)
-            .map(|(leader, term, until)| Promised {
-                leader,
-                term,
-                ended_ago_ms: now.since(until),
-            })
+        let stopping = (!self.payload_gone).then(|| {
+            let runs = matches!(self.order, Order::Run { .. });
+            (
+                Some(self.id),
+                self.served,
+                if runs { now } else { self.stopping_since },
+            )
+        });
+        let open = [promise, claim, stopping].into_iter().flatten();
+        let open: Vec<_> = open.filter(|(_, term, _)| *term > self.receipt).collect();
+        let (leader, ..) = open.first()?;
+        let same = open.iter().all(|(other, ..)| other == leader);
+        let until = open.iter().map(|(.., until)| *until).max()?;
+        Some(Promised {
+            leader: leader.filter(|_| same),
+            term: open.iter().map(|(_, term, _)| *term).max()?,
+            ended_ago_ms: now.since(until),
+        })
     }
 
     /// For how long this member still refuses `candidate`, in milliseconds; zero when it does not.

@@ -9,6 +9,9 @@ impl Member {
     pub(super) fn order_payload(&mut self, now: Tick, out: &mut Vec<Command>) {
         let wanted = self.wanted(now);
         if wanted != self.order {
+            if matches!(self.order, Order::Run { .. }) {
+                self.stopping_since = now;
+            }
             self.order = wanted;
             self.orders += 1;
             self.payload_gone = false;

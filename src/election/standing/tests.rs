@@ -335,3 +335,32 @@ fn a_leader_that_grants_a_vote_leads_no_longer() {
     assert_eq!((durable.term, durable.vote), (3, Some(MemberId(2))));
     assert_eq!(rest, [notify(stepped_down), payload(3, Order::Stop)]);
 }
+
+#[test]
+fn a_leader_whose_claim_ended_says_with_its_vote_that_its_payload_may_run_yet() {
+    let mut three_ = Actor::leader(3);
+    three_.now = three_
+        .member
+        .claim(three_.now)
+        .map_or(Tick(0), |claim| claim.until);
+    three_.tick();
+    let own = three_.member.roster().map_or(stamp(0, 0), |roster| roster.stamp);
+    three_.now = three_.now + 60;
+    three_.hear(2, vote(3, own));
+    three_.now = three_.now + 40;
+    let given = |promised, receipt| Message::Voted {
+        term: 3,
+        granted: true,
+        voter_term: 3,
+        promised,
+        receipt,
+    };
+    let stopping = Promised {
+        leader: Some(MemberId(3)),
+        term: 2,
+        ended_ago_ms: 100,
+    };
+    assert_eq!(three_.persisted(), [send(2, given(Some(stopping), 0))]);
+    three_.stopped();
+    assert_eq!(three_.hear(2, vote(3, own)), [send(2, given(None, 2))]);
+}

@@ -1,0 +1,154 @@
+//! Rules of the election that are broken one at a time in a copy of its source, so that it is known that the model check
+//! would see it.
+
+/// A change of the source.
+#[derive(Clone, Copy, Debug)]
+pub struct Edit {
+    /// A file of the election.
+    pub file: &'static str,
+    /// What stands there, exactly once.
+    pub from: &'static str,
+    /// What stands in its place; `BROKEN` tells whether the rule is to be broken.
+    pub to: &'static str,
+}
+
+/// A broken rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Mutation {
+    /// What the members do wrong.
+    pub name: &'static str,
+    /// How the source is changed for that.
+    pub edits: &'static [Edit],
+    /// In which situation it shows.
+    pub situation: &'static str,
+}
+
+/// All of them.
+pub const MUTATIONS: &[Mutation] = &[
+    Mutation {
+        name: "a vote is given before it is durable",
+        edits: &[Edit {
+            file: "standing.rs",
+            from: "            if self.stage(next, context.out) {
+                self.ballot = Some(ballot);
+",
+            to: "            if self.stage(next.clone(), context.out) {
+                self.ballot = Some(ballot);
+                if BROKEN {
+                    self.durable = next;
+                    return self.cast_ballot(context);
+                }
+",
+        }],
+        situation: "starts late",
+    },
+    Mutation {
+        name: "a voter that starts anew votes at once",
+        edits: &[Edit {
+            file: "member.rs",
+            from: "            && membership.roster.voters.iter().any(|voter| voter.id != id)",
+            to: "            && membership.roster.voters.iter().any(|voter| voter.id != id && !BROKEN)",
+        }],
+        situation: "cannot hear it",
+    },
+    Mutation {
+        name: "a claim is counted from the acknowledgement's arrival",
+        edits: &[Edit {
+            file: "leading.rs",
+            from: "let supports_until = sent_at + ",
+            to: "let supports_until = if BROKEN { now } else { sent_at } + ",
+        }],
+        situation: "with a leader, one",
+    },
+    Mutation {
+        name: "a voter votes while it is bound to a leader",
+        edits: &[Edit {
+            file: "member.rs",
+            from: "Some(promise) if promise.leader != Some(candidate) && !released(promise.term) => {",
+            to: "Some(promise) if promise.leader != Some(candidate) && !released(promise.term) && !BROKEN => {",
+        }],
+        situation: "cannot hear it",
+    },
+    Mutation {
+        name: "a handover can be taken back",
+        edits: &[Edit {
+            file: "moving.rs",
+            from: "        self.claim = None;
+        self.promise = None;
+        self.not_before",
+            to: "        if !BROKEN {
+            self.claim = None;
+        }
+        self.promise = None;
+        self.not_before",
+        }],
+        situation: "a leader hands over",
+    },
+    Mutation {
+        name: "a claim is not shortened by the drift bound",
+        edits: &[Edit {
+            file: "settings.rs",
+            from: "lease_ms.saturating_mul(1000) / (1000 + self.drift_permille)",
+            to: "lease_ms.saturating_mul(1000) / (1000 + if BROKEN { 0 } else { self.drift_permille })",
+        }],
+        situation: "clocks",
+    },
+    Mutation {
+        name: "a member votes twice in a term",
+        edits: &[Edit {
+            file: "standing.rs",
+            from: "(term == self.durable.term && self.durable.vote.is_none());",
+            to: "(term == self.durable.term && (BROKEN || self.durable.vote.is_none()));",
+        }],
+        situation: "without a leader",
+    },
+    Mutation {
+        name: "a vote is given although its voter has been bound meanwhile",
+        edits: &[Edit {
+            file: "standing.rs",
+            from: "if self.vote_wait_ms(ballot.candidate, ballot.handover, context.now) > 0 {",
+            to: "if self.vote_wait_ms(ballot.candidate, ballot.handover, context.now) > 0 && !BROKEN {",
+        }],
+        situation: "cannot hear the first",
+    },
+    Mutation {
+        name: "a payload starts without waiting for the former one",
+        edits: &[Edit {
+            file: "standing.rs",
+            from: "if term > self.receipt && until > context.now {",
+            to: "if term > self.receipt && until > context.now && !BROKEN {",
+        }],
+        situation: "stops slowly",
+    },
+    Mutation {
+        name: "a heartbeat of an earlier term is acknowledged",
+        edits: &[Edit {
+            file: "following.rs",
+            from: "            term: self.durable.term,
+            sequence: heard.sequence,",
+            to: "            term: if BROKEN { heard.term } else { self.durable.term },
+            sequence: heard.sequence,",
+        }],
+        situation: "cannot hear the first",
+    },
+    Mutation {
+        name: "a receipt is taken for the newest term's",
+        edits: &[Edit {
+            file: "following.rs",
+            from: "context: &mut Context<'_>) {
+        self.receipt = self.receipt.max(term);",
+            to: "context: &mut Context<'_>) {
+        self.receipt = self.receipt.max(if BROKEN { self.durable.term } else { term });",
+        }],
+        situation: "one that dies",
+    },
+    Mutation {
+        name: "two that may each lead alone do so in one term",
+        edits: &[Edit {
+            file: "standing.rs",
+            from: "Some(_) => next.saturating_add(next & 1),",
+            to: "Some(_) => next.saturating_add(if BROKEN { 0 } else { next & 1 }),",
+        }],
+        situation: "may each lead alone",
+    },
+];
