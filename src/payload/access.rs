@@ -74,9 +74,10 @@ pub enum AccessError {
 }
 
 impl Access {
-    /// Prepares access with this configuration, as the user that it impersonates, if any. Nothing is sent yet. `count_error` hears of each request that failed, by
-    /// its verb (`get`, `list`, `watch`, `create`, `patch`, `delete`) and the HTTP status of the answer, if there was one; not
-    /// of answers that are part of the work: "not found" and "conflict".
+    /// Prepares access with this configuration, as the user that it impersonates, if any. Nothing is sent yet.
+    /// `count_error` hears of each request that failed, by its verb (`get`, `list`, `watch`, `create`, `patch`, `delete`) and
+    /// the HTTP status of the answer, if there was one; not of answers that are part of the work: "not found" and
+    /// "conflict".
     ///
     /// # Errors
     /// The configuration's certificates, credentials or headers cannot be used.

@@ -3,7 +3,8 @@
 use flagship::api::ObjectState;
 use flagship_testing::TestResult;
 use kube::ResourceExt;
-use kube::api::{DynamicObject, ListParams};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
+use serde_json::json;
 
 use super::lone::{Lone, api, config_map};
 use super::site;
@@ -82,7 +83,36 @@ async fn scaling_to_zero_leaves_services_and_configuration_and_no_pods() -> Test
     let before = uids(&lone).await?;
     assert!(before.iter().all(Option::is_some), "{before:?}");
 
-    lone.delete().await?;
+    // A Pod that does not end keeps it from counting as stopped, though its Deployment counts it no more.
+    let held = pods(&lone).await?;
+    let held = held
+        .iter()
+        .map(ResourceExt::name_any)
+        .find(|name| name.starts_with("web-"))
+        .unwrap();
+    let api = api(site.client()?, "v1", "Pod", &namespace);
+    let finalizers = |list: serde_json::Value| Patch::Merge(json!({"metadata": {"finalizers": list}}));
+    let params = PatchParams::default();
+    api.patch(&held, &params, &finalizers(json!(["example.com/hold"])))
+        .await?;
+    let releasing = async {
+        lone.until_event("CannotStop", &format!("Pod {namespace}/{held}"))
+            .await?;
+        let counted = lone
+            .field("apps/v1", "Deployment", "web", "/status/replicas")
+            .await?;
+        assert_eq!(counted, None, "the Deployment counts none");
+        assert!(
+            lone.object().await.is_ok(),
+            "the MultiCluster went before its Pods"
+        );
+        api.patch(&held, &params, &finalizers(json!(null)))
+            .await
+            .map_err(flagship_testing::Failure::from)
+    };
+    let (deleted, released) = tokio::join!(lone.delete(), releasing);
+    released?;
+    deleted?;
     assert!(pods(&lone).await?.is_empty(), "it counted as stopped with Pods");
     assert_eq!(uids(&lone).await?, before);
     for (kind, name) in [

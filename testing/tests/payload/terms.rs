@@ -5,7 +5,6 @@ use std::time::Duration;
 use flagship::api::ObjectState;
 use flagship::payload::TERM_ANNOTATION;
 use flagship_testing::TestResult;
-use futures::future::try_join_all;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -65,50 +64,45 @@ async fn what_bears_a_higher_term_is_not_written_over_and_nothing_else_is_writte
     Ok(())
 }
 
-/// The look and the write are two requests: what comes between them must win.
+/// The look and the write are two requests: what comes between them must win. A repair takes a few milliseconds, so the
+/// later leader writes ever later in them.
 #[tokio::test]
 async fn a_repair_that_is_under_way_does_not_write_over_a_later_leader() -> TestResult {
-    const OBJECTS: usize = 24;
+    const ROUNDS: u32 = 30;
+    const STEP: Duration = Duration::from_micros(400);
     let site = site().await?;
     let namespace = site.fresh_namespace("races").await?;
-    let names: Vec<_> = (0..OBJECTS).map(|number| format!("raced-{number}")).collect();
-    let payload: String = names
-        .iter()
-        .map(|name| config_map(name, "mode", "ours"))
-        .collect();
-    let lone = Lone::launch(site, &namespace, &payload).await?;
+    let names: Vec<_> = (0..ROUNDS).map(|number| format!("raced-{number}")).collect();
+    let payload =
+        |mode: &str| -> String { names.iter().map(|name| config_map(name, "mode", mode)).collect() };
+    let lone = Lone::launch(site, &namespace, &payload("one")).await?;
+    lone.until_applied().await?;
+    // Created and applied, each repair is one request.
+    lone.edit(&payload("two")).await?;
     lone.until_applied().await?;
     let config_maps = api(site.client()?, "v1", "ConfigMap", &namespace);
     let ours: u64 = config_maps.get("raced-0").await?.annotations()[TERM_ANNOTATION].parse()?;
     let later = (ours + 5).to_string();
     let params = PatchParams::default();
-    let race = |name: String, pause: Duration| {
-        let (config_maps, params, later) = (config_maps.clone(), params.clone(), later.clone());
-        async move {
-            let drift = json!({"data": {"mode": "theirs"}});
-            config_maps.patch(&name, &params, &Patch::Merge(drift)).await?;
-            tokio::time::sleep(pause).await;
-            let written =
-                json!({"metadata": {"annotations": {TERM_ANNOTATION: later}}, "data": {"mode": "later"}});
-            config_maps.patch(&name, &params, &Patch::Merge(written)).await
-        }
-    };
-    // A repair takes a few milliseconds: some have ended by then, some are under way, some have not begun.
-    let races = names
-        .iter()
-        .zip(0..)
-        .map(|(name, number)| race(name.clone(), Duration::from_millis(number)));
-    try_join_all(races).await?;
-    lone.until_condition("PayloadApplied", "False", "Superseded")
-        .await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    for name in &names {
-        let seen = config_maps.get(name).await?;
+    let term =
+        |term: Option<&str>| Patch::Merge(json!({"metadata": {"annotations": {TERM_ANNOTATION: term}}}));
+    for (round, name) in (0..).zip(&names) {
+        let drift = Patch::Merge(json!({"data": {"mode": "theirs"}}));
+        let drift = config_maps.patch(name, &params, &drift);
+        let later_leader = async {
+            tokio::time::sleep(STEP * round).await;
+            config_maps.patch(name, &params, &term(Some(&later))).await
+        };
+        tokio::try_join!(drift, later_leader)?;
+        lone.until_condition("PayloadApplied", "False", "Superseded")
+            .await?;
         assert_eq!(
-            (&seen.annotations()[TERM_ANNOTATION], &seen.data["data"]["mode"]),
-            (&later, &json!("later")),
+            config_maps.get(name).await?.annotations()[TERM_ANNOTATION],
+            later,
             "{name}"
         );
+        config_maps.patch(name, &params, &term(None)).await?;
+        lone.until_data(name, "mode", Some("two")).await?;
     }
     Ok(())
 }
