@@ -22,7 +22,7 @@ mod validate;
 pub use address::{Address, AddressError, Host};
 pub use condition::{ConditionType, set_condition, whole_seconds};
 pub use multicluster::{
-    CallsignFrom, MultiCluster, MultiClusterSpec, QuorumMode, SecretKeyRef, Timing, TimingProfile,
+    CallsignFrom, MultiCluster, MultiClusterSpec, QuorumMode, SecretKeyRef, Timing, TimingProfile, Tls,
 };
 pub use status::{
     HISTORY_MAX_ENTRIES, LeaderStatus, MemberState, MemberStatus, Memory, Move, MultiClusterStatus,

@@ -57,6 +57,7 @@
 mod accept;
 mod admission;
 mod backlog;
+mod certificate;
 mod connection;
 mod destination;
 mod dial;
@@ -78,6 +79,7 @@ mod transport;
 
 pub use accept::Listener;
 pub use admission::Limits;
+pub use certificate::{CertificateError, Identity};
 pub use error::Error;
 pub use frame::{FRAME_MAX_BYTES, MEMBER_MAX_BYTES, Versions};
 pub use mailbox::{Event, Incoming, Notice};
