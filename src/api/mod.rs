@@ -30,7 +30,7 @@ pub use address::{Address, AddressError, Host};
 pub use condition::{ConditionType, set_condition, whole_seconds};
 pub use multicluster::{
     ApiServerLoss, ApiServerLossAction, CallsignFrom, MemberRole, MultiCluster, MultiClusterSpec, Preemption,
-    PreemptionPolicy, QuorumMode, SecretKeyRef, Timing, TimingProfile,
+    PreemptionPolicy, QuorumMode, SecretKeyRef, Timing, TimingProfile, Tls,
 };
 pub use payload::{Demotion, DemotionPolicy, HealthTimeouts, KeyRef, PayloadSource, Source, SourceKind};
 pub use period::Period;

@@ -105,6 +105,10 @@ pub struct MultiClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callsign_from: Option<CallsignFrom>,
 
+    /// Certificates, in addition to the callsign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+
     /// Who is preferred: the highest-ranked member that is able to leads. Of equals, whoever leads goes on.
     pub rank: i64,
 
@@ -292,6 +296,17 @@ fn address_rule(variable: &str) -> String {
     let host = r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z]([-0-9A-Za-z.]*[0-9A-Za-z])?\.?)";
     let port = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})";
     format!("{variable}.matches(r'^{host}(:{port})?$')")
+}
+
+/// Certificates that an organisation issues to members.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Tls {
+    /// The name of a Secret in the namespace of the MultiCluster, as cert-manager writes them: tls.crt, tls.key and ca.crt.
+    /// This member shows the certificate and accepts those only that show one of the authorities in ca.crt. All members
+    /// of a group have it, or none. It may be renewed there at any time.
+    #[schemars(length(min = 1, max = 253))]
+    pub secret_name: String,
 }
 
 /// Where a callsign stands.

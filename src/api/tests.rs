@@ -38,6 +38,7 @@ fn what_is_left_out_has_its_documented_default() {
         ValidSpec {
             listen: "0.0.0.0:9990".parse::<SocketAddr>().unwrap(),
             callsign: CallsignSource::Word("federation".into()),
+            tls_secret: None,
             rank: 5,
             ready: false,
             service_address: None,

@@ -29,6 +29,8 @@ pub struct ValidSpec {
     pub listen: SocketAddr,
     /// The group's callsign.
     pub callsign: CallsignSource,
+    /// The Secret with a certificate, where there is one.
+    pub tls_secret: Option<String>,
     /// Higher is preferred.
     pub rank: i64,
     /// Whether this member may found the group.
@@ -285,6 +287,7 @@ impl MultiClusterSpec {
             (Some(port), Ok(bind_ip), Some(callsign)) if problems.is_empty() => Ok(ValidSpec {
                 listen: SocketAddr::new(bind_ip, port),
                 callsign,
+                tls_secret: self.tls.as_ref().map(|tls| tls.secret_name.clone()),
                 rank: self.rank,
                 ready: self.ready,
                 service_address,

@@ -18,8 +18,8 @@ const PREFACE: &str = "\
 # Flagship for one cluster: apply it to each. Printed by `flagship install`; edit src/cli/install, then run `make fix`.
 #
 # The controller holds three sets of rights. flagship-controller is what it needs for itself: its MultiClusters and
-# Events. flagship-secrets lets it read Secrets, for callsigns; where it must not read others, bind that by RoleBindings
-# in the namespaces of those MultiClusters, or not at all.
+# Events. flagship-secrets lets it read Secrets, for callsigns and certificates; where it must not read others, bind that
+# by RoleBindings in the namespaces of those MultiClusters, or not at all.
 # flagship-payload is what it may do with the objects of payloads. It aggregates every ClusterRole that is labelled
 # flagship.dev/payload=true; two such come along, and either may be deleted:
 #   flagship-payload-workloads    the usual kinds: Deployments, Services, ConfigMaps, Secrets, Ingresses, ...

@@ -152,6 +152,7 @@ impl Keeper {
         Some(Credentials {
             former: former.filter(|former| *former != callsign),
             callsign,
+            identity: None,
         })
     }
 
@@ -160,9 +161,9 @@ impl Keeper {
         self.group
     }
 
-    /// What is wrong with the Secret.
-    pub(super) fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+    /// What is wrong with the Secret, in one word and in many.
+    pub(super) fn trouble(&self) -> Option<(&'static str, &str)> {
+        self.trouble.as_deref().map(|text| ("CallsignUnusable", text))
     }
 }
 
@@ -186,6 +187,7 @@ mod tests {
         Some(Credentials {
             callsign: Callsign::new(callsign),
             former: former.map(Callsign::new),
+            identity: None,
         })
     }
 
@@ -232,7 +234,10 @@ mod tests {
             ),
         ] {
             keeper.take(now, "group", "callsign", &reading);
-            assert_eq!((keeper.trouble(), keeper.credentials(now)), (Some(told), None));
+            assert_eq!(
+                (keeper.trouble().map(|(_, told)| told), keeper.credentials(now)),
+                (Some(told), None)
+            );
         }
         keeper.take(now, "group", "callsign", &data(&[("callsign", "federation")]));
         assert_eq!(keeper.trouble(), None);
@@ -245,7 +250,7 @@ mod tests {
         ];
         for reading in bad {
             keeper.take(now, "group", "callsign", &reading);
-            let told = keeper.trouble().unwrap();
+            let (_, told) = keeper.trouble().unwrap();
             assert!(told.contains("goes by the last callsign"), "{told}");
             assert_eq!(keeper.credentials(now), goes_by("federation", None));
         }

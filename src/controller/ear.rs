@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::callsign;
 use crate::api::ValidSpec;
 use crate::peer::{self, Credentials, Inbox, Listener, To, Transport};
 
@@ -41,19 +40,16 @@ impl Ear {
         }
     }
 
-    /// Listens where the spec says, or at `ip` in place of its address, for the callsign that is kept; not before there is
-    /// one. Tells whether anything has changed.
+    /// Listens where the spec says, or at `ip` in place of its address, under these credentials; with another number of the
+    /// group, as somebody else. Tells whether anything has changed.
     pub(super) fn listen(
         &mut self,
         transport: &Transport,
         spec: &ValidSpec,
         ip: Option<IpAddr>,
-        callsign: &callsign::Keeper,
+        credentials: Credentials,
+        group: u64,
     ) -> bool {
-        let Some(credentials) = callsign.credentials(Instant::now()) else {
-            return false;
-        };
-        let group = callsign.group();
         let address = SocketAddr::new(ip.unwrap_or(spec.listen.ip()), spec.listen.port());
         let former = self.open.take();
         let opened = match former {

@@ -15,7 +15,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::announcer::Announcer;
 use super::application::{Answer, Application};
-use super::callsign;
 use super::chronicle::Chronicle;
 use super::ear::Ear;
 use super::eligibility::Eligibility;
@@ -29,6 +28,7 @@ use super::sources::Sources;
 use super::store::{self, Store, Target, Written};
 use super::unreachable::Unreachable;
 use super::{FOUND_WITHOUT_ANNOTATION, finalizer};
+use super::{callsign, certificate};
 use crate::api::{MemberRole, MultiCluster, MultiClusterStatus, REQUEST_ANNOTATION, ValidSpec};
 use crate::clock::boottime;
 use crate::election::{
@@ -37,6 +37,7 @@ use crate::election::{
 };
 use crate::observe::metrics::MemberMetrics;
 use crate::payload::{self, Inventory, Owner};
+use crate::peer::Credentials;
 
 /// Written memories that wait to be heard of: one is under way at a time.
 const WRITTEN_MAX: usize = 4;
@@ -73,6 +74,7 @@ pub(super) struct Shell {
     /// Not started before the first valid spec.
     member: Option<Member>,
     callsign: callsign::Keeper,
+    certificate: certificate::Keeper,
     ear: Ear,
     own_address: OwnAddress,
     spec: Option<ValidSpec>,
@@ -165,6 +167,7 @@ impl Shell {
             durable,
             member: None,
             callsign: callsign::Keeper::default(),
+            certificate: certificate::Keeper::default(),
             ear: Ear::new(Arc::from(id.to_string())),
             own_address: OwnAddress::new(),
             spec: None,
@@ -223,6 +226,9 @@ impl Shell {
                     if Instant::now() >= review_at {
                         review_at = Instant::now() + REVIEW_PAUSE;
                         self.dirty = true;
+                        if self.certificate.look(Instant::now()) {
+                            self.take_credentials();
+                        }
                         self.listen_anew();
                         self.finalizer.keep(&self.shared, &self.object);
                         self.take_petition();
@@ -253,7 +259,8 @@ impl Shell {
                     self.judge_fitness();
                 }
                 () = self.own_address.changed() => self.dirty = true,
-                () = self.callsign.changed() => self.take_callsign(),
+                () = self.callsign.changed() => self.take_credentials(),
+                () = self.certificate.changed() => self.take_credentials(),
                 trouble = self.finalizer.failed() => {
                     let note = format!("a deletion would not wait for this member to leave its group: {trouble}");
                     self.tell(true, "Serving", "CannotAddFinalizer", note);
@@ -367,7 +374,7 @@ impl Shell {
         }
         self.finalizer.keep(&self.shared, &self.object);
         self.take_payload();
-        self.follow_callsign();
+        self.follow_credentials();
         self.listen();
         if let Some(spec) = &self.spec {
             if let Some(address) = self.service_address(spec) {
@@ -533,21 +540,24 @@ impl Shell {
         })
     }
 
-    /// Goes by the callsign that the spec says.
-    fn follow_callsign(&mut self) {
+    /// Goes by the callsign and the certificate that the spec says.
+    fn follow_credentials(&mut self) {
         let Some(spec) = &self.spec else { return };
         let namespace = self.object.namespace().unwrap_or_default();
         let shared = &self.shared;
         self.callsign
             .follow(&spec.callsign, &shared.watching, &namespace, &shared.watches);
+        let secret = spec.tls_secret.as_deref();
+        self.certificate
+            .follow(secret, &shared.watching, &namespace, &shared.watches);
     }
 
-    /// The Secret of the callsign has changed.
-    fn take_callsign(&mut self) {
+    /// The Secret of the callsign or of the certificate has changed.
+    fn take_credentials(&mut self) {
         self.dirty = true;
-        if let Some(trouble) = self.callsign.trouble() {
-            let note = trouble.to_owned();
-            self.tell(true, "Listening", "CallsignUnusable", note);
+        let troubles = [self.callsign.trouble(), self.certificate.trouble()];
+        for (reason, note) in troubles.into_iter().flatten() {
+            self.announcer.tell(true, "Listening", reason, note.to_owned());
         }
         self.listen_anew();
     }
@@ -567,8 +577,20 @@ impl Shell {
     fn listen(&mut self) {
         let Some(spec) = &self.spec else { return };
         let trouble = self.ear.error().map(str::to_owned);
+        let identity = self.certificate.identity();
+        let is_known = identity.is_some() || spec.tls_secret.is_none();
+        let credentials = self.callsign.credentials(Instant::now()).filter(|_| is_known);
+        let Some(credentials) = credentials else { return };
+        let credentials = Credentials {
+            identity,
+            ..credentials
+        };
         let ip = self.shared.options.listen_address;
-        if !self.ear.listen(&self.shared.transport, spec, ip, &self.callsign) {
+        let group = self.callsign.group();
+        if !self
+            .ear
+            .listen(&self.shared.transport, spec, ip, credentials, group)
+        {
             return;
         }
         self.dirty = true;

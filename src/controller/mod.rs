@@ -2,14 +2,15 @@
 //!
 //! `supervisor` watches the objects and starts a task for each of them; `service` is that task, which runs one `member`
 //! after the other: the asynchronous shell around [`crate::election::Member`]. It goes by `lifecycle`, hears by `ear`
-//! under the callsign that `callsign` keeps, has the payload run by `application`, reads parts of it by `sources`, tries
-//! it by `eligibility`, and writes the status by `store`. `report`, `words` and `chronicle` say what it tells users,
-//! `announcer` tells it.
+//! under the callsign that `callsign` keeps and the certificate of `certificate`, has the payload run by `application`,
+//! reads parts of it by `sources`, tries it by `eligibility`, and writes the status by `store`. `report`, `words` and
+//! `chronicle` say what it tells users, `announcer` tells it.
 
 mod announcer;
 mod api_server;
 mod application;
 mod callsign;
+mod certificate;
 mod chronicle;
 mod ear;
 mod eligibility;

@@ -17,11 +17,12 @@ use tokio_util::codec::{Decoder, Encoder};
 use tracing::{debug, warn};
 
 use super::admission::Permit;
-use super::frame::{Code, Codec, CodecError, FRAME_MAX_BYTES, Frame, Refusal, STRANGER_MAX_BYTES};
+use super::certificate::{CertificateError, Side};
+use super::frame::{Accept, Code, Codec, CodecError, FRAME_MAX_BYTES, Frame, Refusal, STRANGER_MAX_BYTES};
 use super::handshake::Greeted;
 use super::link::{ConnectionId, Opened, Signals, Work};
+use super::pair::Check;
 use super::prover;
-use super::switchboard::Switchboard;
 use super::transport::Shared;
 use crate::clock::boottime;
 
@@ -200,7 +201,7 @@ async fn read(
             while shared.switchboard().is_behind(id) {
                 signals.answered.notified().await;
             }
-            let taken = take(&mut shared.switchboard(), id, frame, received_at)?;
+            let taken = take(shared, id, frame, received_at)?;
             match taken {
                 Taken::Whole => {}
                 Taken::Proof(frame) => pass_on(proofs, frame, is_trusted).await,
@@ -238,20 +239,23 @@ enum Taken {
     Goodbye,
 }
 
-fn take(
-    switchboard: &mut Switchboard,
-    id: ConnectionId,
-    frame: Frame,
-    received_at: Duration,
-) -> Result<Taken, ReadError> {
+fn take(shared: &Shared, id: ConnectionId, frame: Frame, received_at: Duration) -> Result<Taken, ReadError> {
     let now = Instant::now();
+    // Looked at before the switchboard is locked: this takes longer than anything else here.
+    let verdict = match &frame {
+        Frame::Accept(accept) => check(shared, id, accept),
+        _ => Ok(()),
+    };
+    let mut switchboard = shared.switchboard();
     match frame {
         Frame::Data(data) => switchboard.received(now, id, data, received_at),
         Frame::Find(find) => switchboard.asked_for_seats(now, id, &find),
         Frame::Found(found) => switchboard.found(now, id, &found),
         // Here and not with the other proofs, since messages may follow at once.
         Frame::Accept(accept) => {
-            if !switchboard.accepted(now, id, accept) {
+            if let Err(cause) = verdict {
+                switchboard.rejected(now, id, accept.channel, &cause);
+            } else if !switchboard.accepted(now, id, accept) {
                 return Err(ReadError::NotAsked);
             }
         }
@@ -280,6 +284,14 @@ fn take(
         Frame::Hello(_) => return Err(ReadError::SecondHello),
     }
     Ok(Taken::Whole)
+}
+
+/// Decides whether the certificate that comes with an acceptance is accepted, where one is asked for.
+fn check(shared: &Shared, id: ConnectionId, accept: &Accept) -> Result<(), CertificateError> {
+    let check = shared.switchboard().check(id, accept.channel);
+    check.map_or(Ok(()), |Check { identity, message }| {
+        identity.accept(accept.certificate.as_ref(), Side::Responder, &message)
+    })
 }
 
 /// Hands a frame to the prover. A stranger's frames are read no faster than they are answered.

@@ -232,7 +232,7 @@ impl Destination {
             },
             (code, _) => {
                 let proofs = &mut interest.proofs;
-                if code != Code::Busy {
+                if !matches!(code, Code::Busy | Code::Certificate) {
                     proofs.tried[usize::from(former)] = Some((instance, failure.tried));
                 }
                 proofs.failures = proofs.failures.saturating_add(1);
@@ -250,7 +250,13 @@ impl Destination {
                     self.refused_at = Some(now);
                     self.bound = None;
                 }
-                Notice::UnknownGroup { address }
+                match code {
+                    Code::Certificate => Notice::CertificateRefused {
+                        address,
+                        cause: failure.cause.clone(),
+                    },
+                    _ => Notice::UnknownGroup { address },
+                }
             }
         };
         let is_news = interest.heard.as_ref() != Some(&notice);

@@ -169,6 +169,8 @@ pub(super) struct Confirm {
     /// The opener's own port, and its place there.
     pub(super) endpoint: Endpoint,
     pub(super) seat: SeatNumber,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) certificate: Option<Signed>,
 }
 
 /// The channel is open.
@@ -180,6 +182,45 @@ pub(super) struct Accept {
     pub(super) member: Arc<str>,
     pub(super) endpoint: Endpoint,
     pub(super) seat: SeatNumber,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) certificate: Option<Signed>,
+}
+
+/// A chain of certificates, and a signature by the first one's key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Signed {
+    pub(super) chain: Vec<Bytes>,
+    /// The signature's algorithm, as TLS 1.3 numbers them.
+    pub(super) scheme: u16,
+    pub(super) signature: Bytes,
+}
+
+/// Bytes that travel as hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bytes(pub(super) Vec<u8>);
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let (pairs, rest) = text.as_bytes().as_chunks();
+        let bytes: Option<_> = pairs.iter().copied().map(byte).collect();
+        let bytes = bytes.filter(|_| rest.is_empty());
+        bytes
+            .map(Self)
+            .ok_or_else(|| de::Error::custom("not hexadecimal digits"))
+    }
 }
 
 /// One side's message of the key exchange: a point of the curve, behind a letter for the side.
@@ -225,15 +266,19 @@ fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
         return None;
     }
     let mut bytes = [0; N];
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digit = |at: usize| {
-            char::from(digits[at])
-                .to_digit(16)
-                .and_then(|d| u8::try_from(d).ok())
-        };
-        *byte = digit(0)? << 4 | digit(1)?;
+    for (to, digits) in bytes.iter_mut().zip(text.as_bytes().as_chunks().0) {
+        *to = byte(*digits)?;
     }
     Some(bytes)
+}
+
+fn byte(digits: [u8; 2]) -> Option<u8> {
+    let digit = |digit: u8| {
+        char::from(digit)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
+    Some(digit(digits[0])? << 4 | digit(digits[1])?)
 }
 
 /// A member's message to another, on a channel that names both.
@@ -292,6 +337,8 @@ pub(super) enum Code {
     UnknownChannel,
     /// The proof failed: the two sides have different callsigns.
     WrongCallsign,
+    /// The callsign is right, but not the certificate, or there is none.
+    Certificate,
     /// Too many proofs have failed; ask again later.
     Busy,
     /// A code of a later version.

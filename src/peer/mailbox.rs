@@ -80,6 +80,20 @@ pub enum Notice {
         /// The member that was looked for.
         member: Arc<str>,
     },
+    /// The callsigns fit, but one side does not accept the other's certificate, or misses one.
+    CertificateRefused {
+        /// The address as it was given.
+        address: Arc<str>,
+        /// Which side, and why.
+        cause: String,
+    },
+    /// The same, with somebody who has dialled this member.
+    NewcomerRefused {
+        /// The IP address that it came from.
+        address: Arc<str>,
+        /// Which side, and why.
+        cause: String,
+    },
     /// Somebody has tried to take part with a wrong callsign.
     WrongCallsign {
         /// The IP address that it came from.
@@ -101,13 +115,18 @@ impl Notice {
             | Self::VersionMismatch { address, .. }
             | Self::UnknownGroup { address }
             | Self::UnknownMember { address, .. }
+            | Self::CertificateRefused { address, .. }
+            | Self::NewcomerRefused { address, .. }
             | Self::WrongCallsign { address, .. } => address,
         }
     }
 
     /// True for what a working connection does not disprove.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::UnknownGroup { .. } | Self::UnknownMember { .. })
+        matches!(
+            self,
+            Self::UnknownGroup { .. } | Self::UnknownMember { .. } | Self::CertificateRefused { .. }
+        )
     }
 }
 
@@ -134,6 +153,9 @@ impl fmt::Display for Notice {
                 )
             }
             Self::UnknownMember { address, member } => write!(f, "{address}: member {member} is not there"),
+            Self::CertificateRefused { address, cause } | Self::NewcomerRefused { address, cause } => {
+                write!(f, "{address}: {cause}")
+            }
             Self::WrongCallsign {
                 address,
                 attempts,

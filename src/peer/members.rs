@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::Error;
+use super::certificate::Identity;
 use super::frame::{Code, Endpoint, MEMBER_MAX_BYTES, SEATS_MAX, SeatNumber, Target};
 use super::mailbox::{Event, Incoming, Mailbox, Notice};
 use super::proof::Callsign;
@@ -21,6 +22,8 @@ pub struct Credentials {
     pub callsign: Callsign,
     /// The one before it, while not all members have the new one.
     pub former: Option<Callsign>,
+    /// A certificate to show; whoever has one accepts those only that have one as well.
+    pub identity: Option<Arc<Identity>>,
 }
 
 impl Credentials {
@@ -29,6 +32,7 @@ impl Credentials {
         Self {
             callsign,
             former: None,
+            identity: None,
         }
     }
 }

@@ -38,7 +38,11 @@
 //! | answers at an address of the fleet | guess once for each proof that members try there, which is about one a second and up to 1,024 for a member that has just been made | speak |
 //! | is a member of another group here | guess at the callsigns of other groups, 1,024 times and then every ten seconds | pass for another process; read or send other groups' messages |
 //! | knows the callsign | speak as any member of its group | take part in other groups; read what others send each other |
+//! | knows the callsign of members that have certificates, and has none | have a proof refused after it was found right | take part |
+//! | holds a certificate of the authority, without the callsign | nothing more than anybody | take part |
 //! | has known a callsign that was replaced | talk on channels that it has, until a connection is cut for a minute | open one, once the members have dropped the former callsign |
+//!
+//! Certificates ([`Identity`]) are shown with the proof, in the frames that confirm it, and signed for it: see there.
 //!
 //! A wrong callsign is told to the member concerned ([`Notice::WrongCallsign`]), at once and then once a minute for each
 //! address. Addresses are what the kernel sees: behind a load balancer that hides its clients, all share one, and a
@@ -52,11 +56,13 @@
 //! proven a callsign ([`Timing::prove_max`]), in memory (frames of 32 kB). Above a limit the newcomer is closed, never
 //! an established connection.
 //!
-//! Sources: RFC 9382 (SPAKE2), RFC 8446 section 7.5 and RFC 9266 (exporters as channel bindings).
+//! Sources: RFC 9382 (SPAKE2), RFC 8446 section 7.5 and RFC 9266 (exporters as channel bindings), RFC 9261
+//! (authentication by certificates within a connection).
 
 mod accept;
 mod admission;
 mod backlog;
+mod certificate;
 mod connection;
 mod destination;
 mod dial;
@@ -78,6 +84,7 @@ mod transport;
 
 pub use accept::Listener;
 pub use admission::Limits;
+pub use certificate::{CertificateError, Identity};
 pub use error::Error;
 pub use frame::{FRAME_MAX_BYTES, MEMBER_MAX_BYTES, Versions};
 pub use mailbox::{Event, Incoming, Notice};

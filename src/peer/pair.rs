@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::backlog::{Backlog, Outgoing};
+use super::certificate::Identity;
 use super::frame::{Accept, ChannelKey, Code, Data, Endpoint, Find, Found, SeatNumber, Target};
 use super::link::ConnectionId;
 use super::members::SeatId;
@@ -67,7 +68,7 @@ struct Opening {
     has_found: bool,
     candidates: VecDeque<(Target, bool)>,
     in_flight: usize,
-    refused: Option<Code>,
+    refused: Option<(Code, String)>,
 }
 
 #[derive(Debug)]
@@ -77,7 +78,17 @@ struct Try {
     former: bool,
     /// Whether the other side has shown that it knows the callsign.
     is_confirmed: bool,
+    /// By what, and for what, its certificate has to be accepted.
+    check: Option<Check>,
     early: Vec<Early>,
+}
+
+/// What a certificate has to be shown for.
+#[derive(Clone, Debug)]
+pub(super) struct Check {
+    pub(super) identity: Arc<Identity>,
+    /// What the proof's tag covers.
+    pub(super) message: Vec<u8>,
 }
 
 /// A message that came before the acceptance of its channel.
@@ -124,6 +135,8 @@ pub(super) struct Failure {
     pub(super) wish: Wish,
     pub(super) address: Arc<str>,
     pub(super) code: Code,
+    /// Why, where the code does not say it all.
+    pub(super) cause: String,
     /// The last seat that was tried.
     pub(super) tried: SeatNumber,
 }
@@ -284,6 +297,7 @@ impl Pair {
                 target: target.clone(),
                 former,
                 is_confirmed: false,
+                check: None,
                 early: Vec::new(),
             };
             self.tries.insert(channel, begun);
@@ -336,7 +350,7 @@ impl Pair {
             })
             .map(|(wish, opening)| {
                 opening.has_found = true;
-                opening.refused = Some(code);
+                opening.refused = Some((code, String::new()));
                 wish.clone()
             })
             .collect();
@@ -357,20 +371,38 @@ impl Pair {
         Some(begun.wish.0)
     }
 
+    /// A certificate has to be shown with the acceptance.
+    pub(super) fn demand(&mut self, number: u32, check: Check) {
+        if let Some(begun) = self.tries.get_mut(&number) {
+            begun.check = Some(check);
+        }
+    }
+
+    /// What certificate has to be shown with the acceptance, if any.
+    pub(super) fn check(&self, number: u32) -> Option<Check> {
+        self.tries.get(&number)?.check.clone()
+    }
+
     /// A proof has failed, at either side; returns the opening that fails with it.
-    pub(super) fn refused(&mut self, number: u32, code: Code, has_former: bool) -> Option<Failure> {
+    pub(super) fn refused(
+        &mut self,
+        number: u32,
+        code: Code,
+        cause: &str,
+        has_former: bool,
+    ) -> Option<Failure> {
         let begun = self.tries.remove(&number)?;
         let opening = self.openings.get_mut(&begun.wish)?;
         opening.in_flight = opening.in_flight.saturating_sub(1);
         if has_former && !begun.former {
             opening.candidates.push_back((begun.target, true));
         }
-        if code == Code::Busy {
-            // Asking for the rest would be refused as well.
+        if matches!(code, Code::Busy | Code::Certificate) {
+            // The rest would be refused as well, or is somebody else.
             opening.candidates.clear();
         }
         if code != Code::WrongCallsign || opening.refused.is_none() {
-            opening.refused = Some(code);
+            opening.refused = Some((code, cause.to_owned()));
         }
         self.conclude(&begun.wish)
     }
@@ -427,10 +459,13 @@ impl Pair {
         }
         let opening = self.openings.remove(wish)?;
         self.queue.retain(|queued| queued != wish);
+        let refused = opening.refused;
+        let (code, cause) = refused.unwrap_or((Code::WrongCallsign, String::new()));
         Some(Failure {
             wish: wish.clone(),
             address: opening.address,
-            code: opening.refused.unwrap_or(Code::WrongCallsign),
+            code,
+            cause,
             tried: opening.after,
         })
     }

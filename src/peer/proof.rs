@@ -63,6 +63,17 @@ pub(super) struct Opener {
 pub(super) struct Expected {
     key: hmac::Key,
     message: Vec<u8>,
+    /// What the responder has confirmed, and may sign.
+    pub(super) confirmed: Vec<u8>,
+}
+
+/// What shows the other side that the opener has the callsign, too.
+pub(super) struct Judged {
+    pub(super) tag: Tag,
+    /// What the opener confirms, and may sign.
+    pub(super) message: Vec<u8>,
+    /// What the responder has confirmed, and may have signed.
+    pub(super) theirs: Vec<u8>,
 }
 
 const OPENER: &[u8] = b"flagship channel, opener\0";
@@ -102,9 +113,14 @@ impl Binding {
         let share = Share(sent.try_into().ok()?);
         let key = key(&exchange.finish(&opener_share.0).ok()?);
         let message = |role| self.message(role, channel, (self.theirs, opener_share), (self.ours, share));
-        let tag = tag(&key, &message(RESPONDER))?;
-        let message = message(OPENER);
-        Some((share, tag, Expected { key, message }))
+        let confirmed = message(RESPONDER);
+        let tag = tag(&key, &confirmed)?;
+        let expected = Expected {
+            key,
+            message: message(OPENER),
+            confirmed,
+        };
+        Some((share, tag, expected))
     }
 
     /// What both ends must agree on, as the side of this role confirms it. Every part has a fixed length.
@@ -131,7 +147,7 @@ impl Binding {
 
 impl Opener {
     /// The opener's tag, if the other side's shows that it knows the callsign.
-    pub(super) fn judge(self, responder_share: Share, theirs: Tag) -> Option<Tag> {
+    pub(super) fn judge(self, responder_share: Share, theirs: Tag) -> Option<Judged> {
         let key = key(&self.exchange.finish(&responder_share.0).ok()?);
         let Binding {
             ours,
@@ -142,12 +158,23 @@ impl Opener {
             let (opener, responder) = ((ours, self.share), (responder, responder_share));
             self.binding.message(role, self.channel, opener, responder)
         };
-        hmac::verify(&key, &message(RESPONDER), &theirs.0).ok()?;
-        tag(&key, &message(OPENER))
+        let confirmed = message(RESPONDER);
+        hmac::verify(&key, &confirmed, &theirs.0).ok()?;
+        let message = message(OPENER);
+        Some(Judged {
+            tag: tag(&key, &message)?,
+            message,
+            theirs: confirmed,
+        })
     }
 }
 
 impl Expected {
+    /// What the opener confirms, and may have signed.
+    pub(super) fn message(&self) -> &Vec<u8> {
+        &self.message
+    }
+
     /// Whether the opener knows the callsign.
     pub(super) fn is_met_by(&self, theirs: Tag) -> bool {
         hmac::verify(&self.key, &self.message, &theirs.0).is_ok()
@@ -198,7 +225,14 @@ mod tests {
             .answer(&Callsign::new(responder.1), responder.2, share);
         let (share, tag, expected) = answer.unwrap();
         match opening.judge(share, tag) {
-            Some(tag) => (true, expected.is_met_by(tag)),
+            Some(judged) => {
+                assert_ne!(judged.message, judged.theirs);
+                assert_eq!(
+                    (&judged.message, &judged.theirs),
+                    (expected.message(), &expected.confirmed)
+                );
+                (true, expected.is_met_by(judged.tag))
+            }
             None => (false, false),
         }
     }

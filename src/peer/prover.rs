@@ -6,7 +6,8 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use super::frame::{ChannelKey, Code, Confirm, Frame, Offer, Open, Refusal};
+use super::certificate::{CertificateError, Identity, Side};
+use super::frame::{ChannelKey, Code, Confirm, Frame, Offer, Open, Refusal, Signed};
 use super::link::{ConnectionId, Signals};
 use super::pair::Job;
 use super::proof::{Binding, Expected, Opener};
@@ -128,18 +129,20 @@ impl Prover<'_> {
         let Some(opener) = self.opening.remove(&number) else {
             return;
         };
-        let Some(tag) = opener.judge(offer.share, offer.tag) else {
+        let Some(judged) = opener.judge(offer.share, offer.tag) else {
             self.refuse(Code::WrongCallsign, number, true);
             return self
                 .shared
                 .switchboard()
                 .unfit(Instant::now(), self.id, number, offer.has_former);
         };
-        let confirm = self.shared.switchboard().confirmed(self.id, number, tag);
-        match confirm {
-            Some(confirm) => self.send(Frame::Confirm(confirm)),
-            None => self.refuse(Code::WrongCallsign, number, true),
-        }
+        let confirmed = self.shared.switchboard().confirmed(self.id, number, &judged);
+        let Some((mut confirm, identity)) = confirmed else {
+            return self.refuse(Code::WrongCallsign, number, true);
+        };
+        // What cannot be signed is not shown, and the other side says that it misses it.
+        confirm.certificate = identity.and_then(|identity| identity.sign(&judged.message).ok());
+        self.send(Frame::Confirm(confirm));
     }
 
     /// The other side confirms what it asked for.
@@ -149,7 +152,13 @@ impl Prover<'_> {
             return self.refuse(Code::UnknownChannel, number, false);
         };
         if expected.is_met_by(confirm.tag) {
-            return self.shared.switchboard().proven(self.id, &asked, confirm);
+            return match certify(asked.identity.as_deref(), &expected, confirm) {
+                Ok(shown) => self.shared.switchboard().proven(self.id, &asked, confirm, shown),
+                Err(cause) => self
+                    .shared
+                    .switchboard()
+                    .uncertified(self.id, &asked, number, &cause),
+            };
         }
         self.shared
             .switchboard()
@@ -169,6 +178,19 @@ impl Prover<'_> {
                 .unproven(Instant::now(), self.id, &asked);
         }
     }
+}
+
+/// Looks at the certificate that came with a proof, and answers with our own, where the member has one.
+fn certify(
+    identity: Option<&Identity>,
+    expected: &Expected,
+    confirm: &Confirm,
+) -> Result<Option<Signed>, CertificateError> {
+    let Some(identity) = identity else {
+        return Ok(None);
+    };
+    identity.accept(confirm.certificate.as_ref(), Side::Opener, expected.message())?;
+    identity.sign(&expected.confirmed).map(Some)
 }
 
 impl Drop for Prover<'_> {

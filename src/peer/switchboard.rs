@@ -30,17 +30,18 @@ use tokio::time::Instant;
 
 use super::Error;
 use super::backlog::Outgoing;
+use super::certificate::{CertificateError, Identity};
 use super::destination::{Bound, Destinations, Dial};
 use super::frame::{
     Accept, ChannelKey, Code, Confirm, DATA_OVERHEAD_BYTES, Data, Endpoint, FRAME_MAX_BYTES, Find, Found,
-    Frame, Instance, Open, Refusal, Tag, Target, Versions,
+    Frame, Instance, Open, Refusal, Signed, Target, Versions,
 };
 use super::guesses::{Guesser, Guesses};
 use super::link::{ConnectionId, Link, Opened, Signals, Work};
 use super::mailbox::{Event, Incoming, Notice};
 use super::members::{Credentials, Members, SeatId};
-use super::pair::{Channel, Early, Failure, Job, Pair, Step, Want};
-use super::proof::Callsign;
+use super::pair::{Channel, Check, Early, Failure, Job, Pair, Step, Want};
+use super::proof::{Callsign, Judged};
 
 /// A connection without messages, other than pings, is retired after this.
 const IDLE_RETIRE: Duration = Duration::from_secs(60);
@@ -78,6 +79,8 @@ pub(super) struct Asked {
     pub(super) seat: SeatId,
     pub(super) callsign: Callsign,
     pub(super) has_former: bool,
+    /// What the member shows, and whom it accepts.
+    pub(super) identity: Option<Arc<Identity>>,
     /// By its identity, not by looking for whoever has the callsign.
     is_by_name: bool,
     guesser: Guesser,
@@ -433,7 +436,7 @@ impl Switchboard {
                     if !is_search || self.guesses.take(now, Guesser::Answering, job.seat) {
                         return Some(job);
                     }
-                    self.refuse(now, id, job.channel, Code::Busy, false);
+                    self.refuse(now, id, job.channel, Code::Busy, "", false);
                 }
             }
         }
@@ -498,13 +501,20 @@ impl Switchboard {
             seat: id,
             callsign,
             has_former: credentials.former.is_some(),
+            identity: credentials.identity.clone(),
             is_by_name: matches!(open.target, Target::Member(_)),
             guesser,
         })
     }
 
-    /// The other side has proven what it asked for: the channel is open.
-    pub(super) fn proven(&mut self, id: ConnectionId, asked: &Asked, confirm: &Confirm) {
+    /// The other side has proven what it asked for: the channel is open. It is shown a certificate, if the member has one.
+    pub(super) fn proven(
+        &mut self,
+        id: ConnectionId,
+        asked: &Asked,
+        confirm: &Confirm,
+        certificate: Option<Signed>,
+    ) {
         self.guesses.give_back(asked.guesser, asked.seat);
         let Some(link) = self.links.get_mut(&id) else {
             return;
@@ -522,6 +532,7 @@ impl Switchboard {
             member: Arc::clone(&seat.member),
             endpoint: seat.endpoint,
             seat: seat.number,
+            certificate,
         }));
         let instance = link.opened.instance;
         let channel = Channel {
@@ -534,6 +545,35 @@ impl Switchboard {
             pair.add(key, channel);
         }
         self.joined(id, instance, key);
+    }
+
+    /// The other side knows the callsign, but its certificate is not accepted, or cannot be answered.
+    pub(super) fn uncertified(
+        &mut self,
+        id: ConnectionId,
+        asked: &Asked,
+        channel: u32,
+        cause: &CertificateError,
+    ) {
+        self.guesses.give_back(asked.guesser, asked.seat);
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        link.asked = link.asked.saturating_sub(1);
+        let channel = ChannelKey {
+            number: channel,
+            is_ours: false,
+        };
+        let detail = format!("the other side does not accept this member's certificate: {cause}");
+        link.control(Frame::Error(Refusal {
+            detail,
+            ..Refusal::of_channel(Code::Certificate, channel)
+        }));
+        let notice = Notice::NewcomerRefused {
+            address: Arc::from(link.opened.remote.to_canonical().to_string()),
+            cause: format!("a member that comes from there is not accepted: {cause}"),
+        };
+        self.members.tell(asked.seat, notice);
     }
 
     /// A proof that the other side asked for has failed, or it has gone without finishing it.
@@ -567,29 +607,78 @@ impl Switchboard {
         }
     }
 
-    /// The other side knows the callsign that a proof was begun for: returns what it is to be told, unless nobody wants
-    /// the channel any more.
-    pub(super) fn confirmed(&mut self, id: ConnectionId, channel: u32, tag: Tag) -> Option<Confirm> {
+    /// The other side knows the callsign that a proof was begun for: returns what it is to be told, and what certificate
+    /// it is to be shown, unless nobody wants the channel any more.
+    pub(super) fn confirmed(
+        &mut self,
+        id: ConnectionId,
+        channel: u32,
+        judged: &Judged,
+    ) -> Option<(Confirm, Option<Arc<Identity>>)> {
         let seat = self.pair_of(id)?.confirm(channel)?;
         let seat = self.members.get(seat)?;
-        Some(Confirm {
+        let confirm = Confirm {
             channel,
-            tag,
+            tag: judged.tag,
             member: Arc::clone(&seat.member),
             endpoint: seat.endpoint,
             seat: seat.number,
-        })
+            certificate: None,
+        };
+        let identity = seat.credentials.identity.clone();
+        if let Some(identity) = &identity {
+            let check = Check {
+                identity: Arc::clone(identity),
+                message: judged.theirs.clone(),
+            };
+            self.pair_of(id)?.demand(channel, check);
+        }
+        Some((confirm, identity))
+    }
+
+    /// What certificate has to be shown with the acceptance of a channel, if any.
+    pub(super) fn check(&mut self, id: ConnectionId, channel: u32) -> Option<Check> {
+        self.pair_of(id)?.check(channel)
+    }
+
+    /// The certificate that was to be shown with the acceptance is not accepted.
+    pub(super) fn rejected(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        channel: u32,
+        cause: &CertificateError,
+    ) {
+        let key = ChannelKey {
+            number: channel,
+            is_ours: true,
+        };
+        let refusal = Refusal {
+            detail: format!("the other side does not accept this member's certificate: {cause}"),
+            ..Refusal::of_channel(Code::Certificate, key)
+        };
+        self.control(id, Frame::Error(refusal));
+        let cause = format!("the certificate of the member there is not accepted: {cause}");
+        self.refuse(now, id, channel, Code::Certificate, &cause, false);
     }
 
     /// The other side does not know the callsign that a proof was begun for.
     pub(super) fn unfit(&mut self, now: Instant, id: ConnectionId, number: u32, has_former: bool) {
-        self.refuse(now, id, number, Code::WrongCallsign, has_former);
+        self.refuse(now, id, number, Code::WrongCallsign, "", has_former);
     }
 
-    fn refuse(&mut self, now: Instant, id: ConnectionId, number: u32, code: Code, has_former: bool) {
+    fn refuse(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        number: u32,
+        code: Code,
+        cause: &str,
+        has_former: bool,
+    ) {
         let failure = self
             .pair_of(id)
-            .and_then(|pair| pair.refused(number, code, has_former));
+            .and_then(|pair| pair.refused(number, code, cause, has_former));
         self.failed(now, id, failure.into_iter().collect());
         self.stir(id);
     }
@@ -676,8 +765,17 @@ impl Switchboard {
             }
             return;
         };
-        if refusal.code != Code::UnknownChannel {
-            return self.refuse(now, id, number, refusal.code, false);
+        let is_closed = match refusal.code {
+            Code::UnknownChannel => true,
+            // The opener has looked at what it was shown with the acceptance.
+            Code::Certificate => refusal.opener,
+            _ => false,
+        };
+        if !is_closed {
+            if !refusal.opener {
+                self.refuse(now, id, number, refusal.code, &refusal.detail, false);
+            }
+            return;
         }
         let key = ChannelKey {
             number,
@@ -687,6 +785,13 @@ impl Switchboard {
             let route = (channel.seat, channel.member);
             if self.routes.get(&route).is_some_and(|(_, other)| *other == key) {
                 self.routes.remove(&route);
+            }
+            if let (Code::Certificate, Some(link)) = (refusal.code, self.links.get(&id)) {
+                let notice = Notice::NewcomerRefused {
+                    address: Arc::from(link.opened.remote.to_canonical().to_string()),
+                    cause: refusal.detail.clone(),
+                };
+                self.members.tell(route.0, notice);
             }
         }
     }

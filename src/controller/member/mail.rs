@@ -48,8 +48,17 @@ impl Shell {
 
     pub(super) fn take_link(&mut self, notice: &peer::Notice) {
         self.dirty = true;
-        if let peer::Notice::WrongCallsign { .. } = notice {
-            return self.tell(true, "Listening", "WrongCallsign", notice.to_string());
+        match notice {
+            peer::Notice::WrongCallsign { .. } => {
+                return self.tell(true, "Listening", "WrongCallsign", notice.to_string());
+            }
+            peer::Notice::NewcomerRefused { .. } => {
+                return self.tell(true, "Listening", "CertificateRefused", notice.to_string());
+            }
+            peer::Notice::CertificateRefused { .. } => {
+                self.tell(true, "Listening", "CertificateRefused", notice.to_string());
+            }
+            _ => {}
         }
         if self.unreachable.take(notice) {
             tracing::info!(object = self.object.name_any(), "{notice}");

@@ -51,8 +51,9 @@ impl Shell {
         let view = self.member.as_ref().map(|member| member.view(tick));
         let mut troubles = Vec::new();
         troubles.extend(self.ear.error().map(|error| ("CannotListen", error.to_owned())));
-        let callsign = self.callsign.trouble();
-        troubles.extend(callsign.map(|trouble| ("CallsignUnusable", trouble.to_owned())));
+        let secrets = [self.callsign.trouble(), self.certificate.trouble()];
+        let secrets = secrets.into_iter().flatten();
+        troubles.extend(secrets.map(|(reason, text)| (reason, text.to_owned())));
         troubles.extend(
             self.own_address
                 .trouble()

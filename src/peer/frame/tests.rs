@@ -91,12 +91,18 @@ fn every_frame_comes_back_as_it_was() {
             member: "newyork".into(),
             endpoint: Endpoint(2),
             seat: SeatNumber(3),
+            certificate: Some(Signed {
+                chain: vec![vec![1, 255].into(), vec![].into()],
+                scheme: 0x0403,
+                signature: vec![7].into(),
+            }),
         }),
         Frame::Accept(Accept {
             channel: 1,
             member: "sheffield".into(),
             endpoint: Endpoint(1),
             seat: SeatNumber(10),
+            certificate: None,
         }),
         Frame::Data(data()),
         Frame::Error(refusal()),

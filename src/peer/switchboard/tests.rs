@@ -4,7 +4,7 @@
     clippy::panic,
     reason = "a test fails by panicking"
 )]
-use super::super::frame::{SeatNumber, Share};
+use super::super::frame::{SeatNumber, Share, Tag};
 use super::*;
 
 const OURS: Instance = Instance([100; 32]);
@@ -64,6 +64,7 @@ fn confirm(channel: u32, member: &str) -> Confirm {
         member: member.into(),
         endpoint: THERE,
         seat: SeatNumber(1),
+        certificate: None,
     }
 }
 
@@ -73,6 +74,15 @@ fn accept(channel: u32, member: &str) -> Accept {
         member: member.into(),
         endpoint: THERE,
         seat: SeatNumber(1),
+        certificate: None,
+    }
+}
+
+fn judged() -> Judged {
+    Judged {
+        tag: TAG,
+        message: Vec::new(),
+        theirs: Vec::new(),
     }
 }
 
@@ -127,7 +137,8 @@ impl Desk {
             .switchboard
             .asked(self.now, id, &open(channel, "us"))
             .unwrap();
-        self.switchboard.proven(id, &asked, &confirm(channel, member));
+        self.switchboard
+            .proven(id, &asked, &confirm(channel, member), None);
         assert!(
             matches!(self.work(id), Work::Frames(frames) if matches!(frames.last(), Some(Frame::Accept(_))))
         );
@@ -145,7 +156,7 @@ impl Desk {
 
     /// The other side knows the callsign that was asked for: who is to confirm it?
     fn confirmed(&mut self, id: ConnectionId, channel: u32) -> Option<Arc<str>> {
-        Some(self.switchboard.confirmed(id, channel, TAG)?.member)
+        Some(self.switchboard.confirmed(id, channel, &judged())?.0.member)
     }
 
     /// The next proof to begin; whoever is asked for is at one seat.
@@ -259,7 +270,7 @@ fn an_address_is_dialled_once_and_what_waited_goes_first_once_both_have_the_call
         }
     );
     assert_eq!(desk.work(FIRST), Work::Wait(None));
-    let confirm = desk.switchboard.confirmed(FIRST, 1, TAG).unwrap();
+    let confirm = desk.switchboard.confirmed(FIRST, 1, &judged()).unwrap().0;
     assert_eq!(
         (&*confirm.member, confirm.endpoint, confirm.seat),
         ("us", HERE, SeatNumber(2))
@@ -749,6 +760,7 @@ fn a_member_that_has_just_changed_its_callsign_tries_again_at_once_and_both_of_t
     let changed = Credentials {
         callsign: Callsign::new("alliance"),
         former: Some(Callsign::new("federation")),
+        identity: None,
     };
     desk.switchboard.set_credentials(desk.us, changed).unwrap();
     let mut tried = Vec::new();
@@ -773,6 +785,74 @@ fn a_member_that_has_just_changed_its_callsign_tries_again_at_once_and_both_of_t
         );
         assert_eq!(asked.unwrap().callsign, Callsign::new(word));
     }
+}
+
+#[test]
+fn what_the_other_side_says_of_its_own_channel_is_not_taken_for_ours() {
+    let mut desk = Desk::new();
+    desk.send(&at("a:1"), 1);
+    desk.dialled(FIRST, LARGER, "a:1");
+    let job = desk.job(FIRST).unwrap();
+    for code in [Code::WrongCallsign, Code::Certificate, Code::Busy] {
+        let withdrawn = ChannelKey {
+            number: job.channel,
+            is_ours: true,
+        };
+        let refusal = Refusal::of_channel(code, withdrawn);
+        desk.switchboard.refused(desk.now, FIRST, &refusal);
+    }
+    desk.confirmed(FIRST, job.channel);
+    assert!(
+        desk.switchboard
+            .accepted(desk.now, FIRST, accept(job.channel, "them"))
+    );
+}
+
+#[test]
+fn a_certificate_that_is_not_accepted_is_told_on_both_sides_and_closes_the_channel() {
+    let mut desk = Desk::new();
+    desk.send(&at("a:1"), 1);
+    desk.dialled(FIRST, LARGER, "a:1");
+    desk.notices();
+    let job = desk.job(FIRST).unwrap();
+    desk.confirmed(FIRST, job.channel);
+    desk.switchboard
+        .rejected(desk.now, FIRST, job.channel, &CertificateError::None);
+    let cause = "the certificate of the member there is not accepted: no certificate was shown";
+    let notice = Notice::CertificateRefused {
+        address: "a:1".into(),
+        cause: cause.to_owned(),
+    };
+    assert_eq!(desk.notices(), [notice]);
+    // It is tried again after a while, at the same seat.
+    desk.later(1_000);
+    desk.send(&at("a:1"), 2);
+    assert!(desk.job(FIRST).is_some());
+    // The other way round.
+    desk.accept(SECOND, OTHER);
+    desk.joined(SECOND, 1, "them");
+    desk.notices();
+    let detail = "the other side does not accept this member's certificate: the certificate has expired";
+    let refusal = Refusal {
+        detail: detail.to_owned(),
+        ..Refusal::of_channel(
+            Code::Certificate,
+            ChannelKey {
+                number: 1,
+                is_ours: true,
+            },
+        )
+    };
+    desk.switchboard.refused(desk.now, SECOND, &refusal);
+    let notice = Notice::NewcomerRefused {
+        address: "10.0.0.7".into(),
+        cause: detail.to_owned(),
+    };
+    assert_eq!(desk.notices(), [notice]);
+    assert!(matches!(
+        desk.try_send(&to_them(), 3),
+        Err(Error::SendUnreachable { .. })
+    ));
 }
 
 #[test]
@@ -842,7 +922,9 @@ fn who_looks_for_its_like_as_a_stranger_is_told_of_if_it_finds_none_only() {
             .asked(desk.now, FIRST, &seat(channel, number))
             .unwrap();
         match asked.seat == other {
-            true => desk.switchboard.proven(FIRST, &asked, &confirm(channel, "them")),
+            true => desk
+                .switchboard
+                .proven(FIRST, &asked, &confirm(channel, "them"), None),
             false => desk.switchboard.unproven(desk.now, FIRST, &asked),
         }
     }
@@ -933,7 +1015,7 @@ fn an_address_where_nobody_knows_the_callsign_is_dialled_anew_now_and_then() {
         .asked(desk.now, SECOND, &open(1, "other"))
         .unwrap();
     assert_eq!(asked.seat, other);
-    desk.switchboard.proven(SECOND, &asked, &confirm(1, "them"));
+    desk.switchboard.proven(SECOND, &asked, &confirm(1, "them"), None);
     desk.send(&at("a:1"), 1);
     desk.dialled(FIRST, LARGER, "a:1");
     let mut dials = Vec::new();

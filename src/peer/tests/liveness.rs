@@ -57,6 +57,32 @@ async fn a_message_that_takes_longer_than_the_silence_allowed_still_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_load_balancer_that_resets_connections_costs_no_more_than_a_message() {
+    let mut newyork = Member::start("newyork", brisk());
+    let mut sheffield = Member::start("sheffield", brisk());
+    let link = Proxy::to(newyork.address()).await;
+    let to = at(link.address);
+    sheffield.reaches(&to, &mut newyork).await;
+    for _ in 0..5 {
+        link.reset();
+        until("both have noticed", || {
+            newyork.connections() == 0 && sheffield.connections() == 0
+        })
+        .await;
+        until("they are connected again", || {
+            sheffield.send(&to, "0").unwrap();
+            newyork.connections() == 1 && sheffield.connections() == 1
+        })
+        .await;
+        newyork.reaches(&to_member("sheffield"), &mut sheffield).await;
+    }
+    // Without messages, pings keep a connection from being idle.
+    let before = link.count();
+    tokio::time::sleep(3 * brisk().timing.silence_max).await;
+    assert_eq!((link.count(), sheffield.connections()), (before, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_a_long_outage_only_news_arrive() {
     let newyork = Member::start("newyork", brisk());
     let mut sheffield = Member::start("sheffield", brisk());

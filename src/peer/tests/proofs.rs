@@ -3,6 +3,7 @@
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use super::super::certificate::tests::Authority;
 use super::super::frame::{Code, Frame, Refusal, Target};
 use super::proxy::Proxy;
 use super::stranger::Stranger;
@@ -12,6 +13,7 @@ fn rotated(callsign: &str, former: &str) -> Credentials {
     Credentials {
         callsign: Callsign::new(callsign),
         former: Some(Callsign::new(former)),
+        identity: None,
     }
 }
 
@@ -216,6 +218,104 @@ async fn a_link_that_was_cut_needs_no_new_proof() {
         ..to_member("sheffield")
     };
     newyork.reaches(&to, &mut sheffield).await;
+}
+
+fn certified(identity: &Arc<Identity>) -> Credentials {
+    Credentials {
+        identity: Some(Arc::clone(identity)),
+        ..callsign("federation")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_a_certificate_talks_to_those_only_whose_is_of_the_same_authority() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let mut newyork = Member::start("newyork", brisk());
+    newyork
+        .inbox
+        .set_credentials(certified(&authority.identity()))
+        .unwrap();
+    let mut sheffield = Member::start("sheffield", brisk());
+    sheffield
+        .inbox
+        .set_credentials(certified(&authority.identity()))
+        .unwrap();
+    sheffield.reaches(&at(newyork.address()), &mut newyork).await;
+    newyork.reaches(&to_member("sheffield"), &mut sheffield).await;
+
+    let mut gotham = Member::start("gotham", brisk());
+    let refused = |notice: &Notice| {
+        matches!(
+            notice,
+            Notice::CertificateRefused { .. } | Notice::NewcomerRefused { .. }
+        )
+    };
+    // Whoever dials, both are told.
+    gotham.send(&at(newyork.address()), "0").unwrap();
+    let told = gotham.notice(refused).await.to_string();
+    assert!(
+        told.ends_with("does not accept this member's certificate: no certificate was shown"),
+        "{told}"
+    );
+    let told = newyork.notice(refused).await.to_string();
+    assert!(
+        told.ends_with("is not accepted: no certificate was shown"),
+        "{told}"
+    );
+    gotham
+        .inbox
+        .set_credentials(certified(&other.identity()))
+        .unwrap();
+    newyork.send(&at(gotham.address()), "0").unwrap();
+    let told = gotham.notice(refused).await.to_string();
+    assert!(told.contains("issued by none of the authorities"), "{told}");
+    newyork.notice(refused).await;
+    // A certificate of the right authority mends it, and the others have noticed nothing.
+    gotham
+        .inbox
+        .set_credentials(certified(&authority.identity()))
+        .unwrap();
+    gotham.reaches(&at(newyork.address()), &mut newyork).await;
+    sheffield.reaches(&to_member("newyork"), &mut newyork).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_renewed_without_losing_touch_and_may_expire_under_load() {
+    let authority = Authority::new();
+    let mut newyork = Member::start("newyork", brisk());
+    let mut sheffield = Member::start("sheffield", brisk());
+    for member in [&newyork, &sheffield] {
+        member
+            .inbox
+            .set_credentials(certified(&authority.identity()))
+            .unwrap();
+    }
+    sheffield.reaches(&at(newyork.address()), &mut newyork).await;
+    let [certificate, key, ca] =
+        authority.issue(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    let expired = Identity::from_pem(certificate.as_bytes(), key.as_bytes(), ca.as_bytes());
+    let expired = Arc::new(expired.unwrap());
+    for identity in [authority.identity(), expired] {
+        sheffield.inbox.set_credentials(certified(&identity)).unwrap();
+        sheffield.reaches(&to_member("newyork"), &mut newyork).await;
+        newyork.reaches(&to_member("sheffield"), &mut sheffield).await;
+    }
+    // With the expired one no new channel opens.
+    let gotham = Member::start("gotham", brisk());
+    gotham
+        .inbox
+        .set_credentials(certified(&authority.identity()))
+        .unwrap();
+    gotham.send(&at(sheffield.address()), "0").unwrap();
+    let refused = |notice: &Notice| {
+        matches!(
+            notice,
+            Notice::CertificateRefused { .. } | Notice::NewcomerRefused { .. }
+        )
+    };
+    let mut gotham = gotham;
+    let told = gotham.notice(refused).await.to_string();
+    assert!(told.ends_with("the certificate has expired"), "{told}");
 }
 
 /// Two hundred groups that two controllers share, until the first message of each has arrived.

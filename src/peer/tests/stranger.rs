@@ -95,10 +95,11 @@ impl Stranger {
         };
         let confirm = Confirm {
             channel,
-            tag: opener.judge(share, tag).expect("the right callsign"),
+            tag: opener.judge(share, tag).expect("the right callsign").tag,
             member: member.into(),
             endpoint: Endpoint(0),
             seat: SeatNumber(1),
+            certificate: None,
         };
         self.send(&Frame::Confirm(confirm)).await;
         match self.answer().await {
@@ -147,6 +148,7 @@ impl Stranger {
             member: member.into(),
             endpoint: Endpoint(0),
             seat: SeatNumber(1),
+            certificate: None,
         };
         self.send(&Frame::Accept(accept)).await;
     }
