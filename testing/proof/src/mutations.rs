@@ -58,7 +58,7 @@ pub const MUTATIONS: &[Mutation] = &[
             from: "let supports_until = sent_at + ",
             to: "let supports_until = if BROKEN { now } else { sent_at } + ",
         }],
-        situation: "with a leader, one",
+        situation: "that stalls",
     },
     Mutation {
         name: "a voter votes while it is bound to a leader",
@@ -100,16 +100,7 @@ pub const MUTATIONS: &[Mutation] = &[
             from: "(term == self.durable.term && self.durable.vote.is_none());",
             to: "(term == self.durable.term && (BROKEN || self.durable.vote.is_none()));",
         }],
-        situation: "without a leader",
-    },
-    Mutation {
-        name: "a vote is given although its voter has been bound meanwhile",
-        edits: &[Edit {
-            file: "standing.rs",
-            from: "if self.vote_wait_ms(ballot.candidate, ballot.handover, context.now) > 0 {",
-            to: "if self.vote_wait_ms(ballot.candidate, ballot.handover, context.now) > 0 && !BROKEN {",
-        }],
-        situation: "cannot hear the first",
+        situation: "cannot hear each other",
     },
     Mutation {
         name: "a payload starts without waiting for the former one",
@@ -129,18 +120,7 @@ pub const MUTATIONS: &[Mutation] = &[
             to: "            term: if BROKEN { heard.term } else { self.durable.term },
             sequence: heard.sequence,",
         }],
-        situation: "cannot hear the first",
-    },
-    Mutation {
-        name: "a receipt is taken for the newest term's",
-        edits: &[Edit {
-            file: "following.rs",
-            from: "context: &mut Context<'_>) {
-        self.receipt = self.receipt.max(term);",
-            to: "context: &mut Context<'_>) {
-        self.receipt = self.receipt.max(if BROKEN { self.durable.term } else { term });",
-        }],
-        situation: "one that dies",
+        situation: "cannot hear each other",
     },
     Mutation {
         name: "two that may each lead alone do so in one term",
@@ -149,6 +129,6 @@ pub const MUTATIONS: &[Mutation] = &[
             from: "Some(_) => next.saturating_add(next & 1),",
             to: "Some(_) => next.saturating_add(if BROKEN { 0 } else { next & 1 }),",
         }],
-        situation: "may each lead alone",
+        situation: "cut off from each other",
     },
 ];

@@ -32,20 +32,24 @@ pub fn all() -> Vec<Situation> {
     vec![
         situation("three voters without a leader", leaderless),
         situation(
-            "three voters without a leader, one of which cannot hear the first",
+            "three voters without a leader, two of which cannot hear each other",
             deaf,
         ),
         situation("three voters without a leader, one of which starts late", late),
         situation("three voters with a leader", led),
         situation("three voters with a leader, one of which cannot hear it", cut_off),
+        situation("three voters with a leader that stalls", stalled),
         situation("three voters with a payload that stops slowly", slow_payload),
         situation("a leader hands over", handover),
-        situation("a leader hands over to one that dies", handover_to_the_dead),
         situation("a voter leaves", leaving),
         situation("a third member joins a pair", joining),
         situation("clocks at different rates", clocks),
         situation("two voters that need each other", pair),
         situation("two voters that may each lead alone", unguarded_pair),
+        situation(
+            "two voters that may each lead alone, cut off from each other",
+            split_pair,
+        ),
         situation("three members found a group at once", founding),
         situation("a voter is restored from a backup", restoring),
     ]
@@ -91,8 +95,20 @@ fn leaderless(name: &'static str, more: i64) -> Group {
 }
 
 fn deaf(name: &'static str, more: i64) -> Group {
-    let bounds = only(bounds(18 + more, 3, 2), 2, &[Mishap::Cut, Mishap::SlowWrite]);
-    three(name, bounds).cut(0, 1).leaderless()
+    // A leader that nobody has acknowledged yet leads for a lease, in which another can be elected.
+    let settings = Settings {
+        heartbeat_ms: 2,
+        ..TIMINGS
+    };
+    let kinds = [(Mishap::Cut, 1), (Mishap::SlowWrite, 2)];
+    let bounds = Bounds {
+        misfortunes: Misfortunes::of(3, &kinds),
+        ..bounds(17 + more, 3, 3)
+    };
+    Opening::new(name, &THREE, 3, settings, bounds)
+        .cut(0, 1)
+        .cut(1, 0)
+        .leaderless()
 }
 
 fn late(name: &'static str, more: i64) -> Group {
@@ -105,11 +121,12 @@ fn led(name: &'static str, more: i64) -> Group {
 }
 
 fn cut_off(name: &'static str, more: i64) -> Group {
-    let bounds = only(
-        bounds(22 + more, 3, 2),
-        2,
-        &[Mishap::Cut, Mishap::Crash, Mishap::Delay],
-    );
+    let bounds = only(bounds(19 + more, 3, 2), 2, &[Mishap::Cut, Mishap::Crash]);
+    three(name, bounds).cut(0, 1).led_by_first()
+}
+
+fn stalled(name: &'static str, more: i64) -> Group {
+    let bounds = only(bounds(22 + more, 3, 2), 2, &[Mishap::Cut, Mishap::Pause]);
     three(name, bounds).cut(0, 1).led_by_first()
 }
 
@@ -131,23 +148,14 @@ fn handover(name: &'static str, more: i64) -> Group {
         .led_by_first()
 }
 
-fn handover_to_the_dead(name: &'static str, more: i64) -> Group {
-    let kinds = [(Mishap::Delay, 2), (Mishap::Crash, 1)];
-    let bounds = Bounds {
-        misfortunes: Misfortunes::of(3, &kinds),
-        ..bounds(24 + more, 4, 3)
-    };
-    three(name, bounds).told(0, Event::Resign).led_by_first()
-}
-
 fn leaving(name: &'static str, more: i64) -> Group {
-    three(name, bounds(12 + more, 4, 2))
+    three(name, bounds(20 + more, 3, 1))
         .wish(1, Event::Leave)
         .led_by_first()
 }
 
 fn joining(name: &'static str, more: i64) -> Group {
-    Opening::new(name, &THREE, 2, TIMINGS, bounds(10 + more, 4, 2))
+    Opening::new(name, &THREE, 2, TIMINGS, bounds(20 + more, 3, 1))
         .configure(2, |config| config.fleet = vec![address(0), address(1)])
         .with_strangers()
         .led_by_first()
@@ -169,7 +177,7 @@ fn clocks(name: &'static str, more: i64) -> Group {
 }
 
 fn pair(name: &'static str, more: i64) -> Group {
-    Opening::new(name, &THREE[..2], 2, TIMINGS, bounds(20 + more, 4, 2)).led_by_first()
+    Opening::new(name, &THREE[..2], 2, TIMINGS, bounds(26 + more, 4, 1)).led_by_first()
 }
 
 fn unguarded_pair(name: &'static str, more: i64) -> Group {
@@ -177,14 +185,25 @@ fn unguarded_pair(name: &'static str, more: i64) -> Group {
         quorum: QuorumMode::None,
         ..TIMINGS
     };
-    let bounds = bounds(24 + more, 8, 2);
+    let bounds = bounds(24 + more, 8, 1);
     let opening = Opening::new(name, &THREE[..2], 2, settings, bounds);
     opening.unguarded().led_by_first()
 }
 
+fn split_pair(name: &'static str, more: i64) -> Group {
+    let settings = Settings {
+        heartbeat_ms: 1,
+        quorum: QuorumMode::None,
+        ..TIMINGS
+    };
+    let bounds = only(bounds(24 + more, 8, 1), 1, &[Mishap::Crash]);
+    let opening = Opening::new(name, &THREE[..2], 2, settings, bounds);
+    opening.unguarded().cut(0, 1).cut(1, 0).leaderless()
+}
+
 fn founding(name: &'static str, more: i64) -> Group {
     let all = || (0..3).map(address).collect();
-    let mut opening = Opening::new(name, &THREE, 0, TIMINGS, bounds(16 + more, 2, 1)).with_strangers();
+    let mut opening = Opening::new(name, &THREE, 0, TIMINGS, bounds(26 + more, 2, 0)).with_strangers();
     for seat in 0..3 {
         opening = opening.configure(seat, |config| {
             config.ready = true;
