@@ -369,10 +369,10 @@ impl Shell {
         self.take_payload();
         self.follow_callsign();
         self.listen();
-        if let Some(spec) = &self.spec {
-            if let Some(address) = self.service_address(spec) {
-                self.own_address.check(address, &self.shared.tasks);
-            }
+        if let Some(spec) = &self.spec
+            && let Some(address) = self.service_address(spec)
+        {
+            self.own_address.check(address, &self.shared.tasks);
         }
         let is_deleted = self.object.metadata.deletion_timestamp.is_some();
         let standing = lifecycle::Standing {
