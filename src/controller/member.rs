@@ -376,10 +376,10 @@ impl Shell {
         self.take_payload();
         self.follow_credentials();
         self.listen();
-        if let Some(spec) = &self.spec {
-            if let Some(address) = self.service_address(spec) {
-                self.own_address.check(address, &self.shared.tasks);
-            }
+        if let Some(spec) = &self.spec
+            && let Some(address) = self.service_address(spec)
+        {
+            self.own_address.check(address, &self.shared.tasks);
         }
         let is_deleted = self.object.metadata.deletion_timestamp.is_some();
         let standing = lifecycle::Standing {
