@@ -177,7 +177,7 @@ fn clocks(name: &'static str, more: i64) -> Group {
 }
 
 fn pair(name: &'static str, more: i64) -> Group {
-    Opening::new(name, &THREE[..2], 2, TIMINGS, bounds(26 + more, 4, 1)).led_by_first()
+    Opening::new(name, &THREE[..2], 2, TIMINGS, bounds(26 + more, 4, 2)).led_by_first()
 }
 
 fn unguarded_pair(name: &'static str, more: i64) -> Group {
@@ -185,7 +185,7 @@ fn unguarded_pair(name: &'static str, more: i64) -> Group {
         quorum: QuorumMode::None,
         ..TIMINGS
     };
-    let bounds = bounds(24 + more, 8, 1);
+    let bounds = bounds(24 + more, 8, 2);
     let opening = Opening::new(name, &THREE[..2], 2, settings, bounds);
     opening.unguarded().led_by_first()
 }
@@ -214,7 +214,14 @@ fn founding(name: &'static str, more: i64) -> Group {
 }
 
 fn restoring(name: &'static str, more: i64) -> Group {
-    let kinds = [Mishap::Crash, Mishap::Restore];
-    let bounds = only(bounds(24 + more, 4, 3), 3, &kinds);
+    let bounds = only(bounds(24 + more, 3, 2), 1, &[Mishap::Crash, Mishap::Restore]);
+    let misfortunes = Misfortunes {
+        any: 2,
+        ..bounds.misfortunes
+    };
+    let bounds = Bounds {
+        misfortunes,
+        ..bounds
+    };
     three(name, bounds).cut(0, 1).led_by_first()
 }
