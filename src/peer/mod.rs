@@ -68,6 +68,8 @@ mod destination;
 mod dial;
 mod error;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guesses;
 mod handshake;
 mod link;
