@@ -34,7 +34,7 @@ fn every_promise_holds_in_every_situation() {
             findings.took.as_secs_f64()
         )
         .unwrap();
-        for (invariant, story) in &findings.broken {
+        if let Some((invariant, story)) = findings.broken.iter().next() {
             panic!("{invariant}: broken\n{story}");
         }
         assert_eq!(
