@@ -3,7 +3,7 @@
 
 #![allow(
     clippy::duplicate_mod,
-    reason = "the same model is compiled against the election and against its broken copy"
+    reason = "the model is compiled against the election and against a copy that can be broken"
 )]
 
 #[path = "../../../src/election/mod.rs"]

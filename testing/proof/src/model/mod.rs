@@ -5,8 +5,9 @@
 //! exactly what was durable, and stand still; clocks go at different rates. Time is counted in small integers, and so are
 //! the timings that a group agrees on: what matters are their relations.
 //!
-//! Where nothing goes wrong everything takes its usual time; each [`Mishap`] counts, and there are so many of them in
-//! all and of each kind. What can happen in any order does in every order.
+//! Where nothing goes wrong everything takes its usual time, a message one unit, and is done in its usual order; when a
+//! payload is gone, when the dead start, the paused go on and cut links are mended is open. Whatever else happens is a
+//! [`Mishap`], and there are so many of them in all and of each kind, at any place in a run.
 
 mod actions;
 mod check;
