@@ -8,7 +8,7 @@ FLAGSHIP := cargo run --quiet --package flagship --
 CRDS := crds/multiclusters.kube-vip.io.yaml
 INSTALL := manifests/install.yaml
 
-.PHONY: help demo test check fix bench
+.PHONY: help demo test check fix bench fuzz
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ fix: ## Format, apply lints' suggestions, write the generated files
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	$(FLAGSHIP) crds > $(CRDS).new && mv $(CRDS).new $(CRDS)
 	$(FLAGSHIP) install > $(INSTALL).new && mv $(INSTALL).new $(INSTALL)
+
+fuzz: ## Fuzz the wire, RUNS times (needs a nightly compiler and `cargo install --locked cargo-fuzz`)
+	cargo +nightly fuzz run --sanitizer none wire -- -runs=$(or $(RUNS),10000000)
+	cargo +nightly fuzz run --sanitizer none message -- -runs=$(or $(RUNS),10000000)
 
 bench: ## Measure failover, handover and idle cost; print a table and write JSON
 	cargo build --release --package flagship

@@ -191,6 +191,7 @@ impl Members {
                     health.beat();
                     let peers = self.shared.transport.peers();
                     self.shared.metrics.set_peers_connected(u64::try_from(peers).unwrap_or(u64::MAX));
+                    self.shared.metrics.set_proofs_failed(self.shared.transport.failed_proofs());
                     continue;
                 }
                 event = stream.next() => event,

@@ -50,6 +50,7 @@ struct Families {
     payload_objects: Family<MemberLabels, Gauge<u64, AtomicU64>>,
     payload_repairs: Family<MemberLabels, Counter>,
     peers_connected: Gauge<u64, AtomicU64>,
+    proofs_failed: Gauge<u64, AtomicU64>,
     api_errors: Family<ApiErrorLabels, Counter>,
 }
 
@@ -74,6 +75,7 @@ impl Metrics {
             payload_objects: Family::default(),
             payload_repairs: Family::default(),
             peers_connected: Gauge::default(),
+            proofs_failed: Gauge::default(),
             api_errors: Family::default(),
         };
         let mut registry = Registry::default();
@@ -125,6 +127,11 @@ impl Metrics {
             families.peers_connected.clone(),
         );
         ours.register(
+            "proofs_failed",
+            "Proofs of a callsign that others began and did not finish, since this controller was started",
+            families.proofs_failed.clone(),
+        );
+        ours.register(
             "api_errors",
             "Requests to the API server that failed, by verb and class of status code (none without an answer)",
             families.api_errors.clone(),
@@ -164,6 +171,11 @@ impl Metrics {
     /// How many controllers of other clusters are connected.
     pub fn set_peers_connected(&self, peers: u64) {
         self.families.peers_connected.set(peers);
+    }
+
+    /// How many proofs of a callsign have failed.
+    pub fn set_proofs_failed(&self, proofs: u64) {
+        self.families.proofs_failed.set(proofs);
     }
 
     /// Counts a request that failed. `verb` is `get`, `list`, `watch`, `create`, `patch`, `update` or `delete`; `code`
@@ -272,6 +284,7 @@ impl Drop for Inner {
             payload_objects,
             payload_repairs,
             peers_connected: _,
+            proofs_failed: _,
             api_errors: _,
         } = &self.families;
         leading.remove(&self.labels);
@@ -347,9 +360,11 @@ mod tests {
             metrics.count_api_error("patch", code);
         }
         metrics.set_peers_connected(2);
+        metrics.set_proofs_failed(3);
         let text = metrics.text().unwrap();
         for line in [
             "flagship_api_errors_total{verb=\"patch\",code=\"4xx\"} 2",
+            "flagship_proofs_failed 3",
             "flagship_api_errors_total{verb=\"patch\",code=\"409\"} 1",
             "flagship_api_errors_total{verb=\"patch\",code=\"5xx\"} 1",
             "flagship_api_errors_total{verb=\"patch\",code=\"none\"} 1",

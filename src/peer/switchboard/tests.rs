@@ -4,7 +4,12 @@
     clippy::panic,
     reason = "a test fails by panicking"
 )]
-use super::super::frame::{SeatNumber, Share, Tag};
+use std::net::IpAddr;
+
+use super::super::certificate::CertificateError;
+use super::super::frame::{Accept, Confirm, Find, Found, Open, SeatNumber, Share, Tag, Target};
+use super::super::pair::Job;
+use super::super::proof::{Callsign, Judged};
 use super::*;
 
 const OURS: Instance = Instance([100; 32]);
