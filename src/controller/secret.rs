@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::supervisor::WATCH_SECONDS;
+use super::shared::WATCH_SECONDS;
 
 /// What is known of a Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

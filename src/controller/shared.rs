@@ -18,6 +18,10 @@ use crate::observe::metrics::Metrics;
 use crate::payload::{Access, AccessError, Catalog};
 use crate::peer::Transport;
 
+/// A watch is begun anew after this long, since one whose connection was lost in silence is not noticed sooner: an edit
+/// or a deletion of a MultiCluster is then followed as soon as a change of a payload's object is.
+pub(super) const WATCH_SECONDS: u32 = 20;
+
 /// One object as the watch tells it; `None` when it is gone.
 pub(super) type Objects = watch::Receiver<Option<Arc<MultiCluster>>>;
 

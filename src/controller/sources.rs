@@ -12,10 +12,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::shared::WATCH_SECONDS;
 use crate::api::{Source, SourceKind};
-
-/// A watch is begun anew after this long, as that of MultiClusters is, and for the same reason.
-const WATCH_SECONDS: u32 = 20;
 
 /// Nothing is wrong yet: it is being read for the first time.
 pub(super) const PENDING: &str = "PayloadSourcePending";

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::api_server::ApiServer;
 use super::load_balancer::LoadBalancer;
 use super::reading::readable;
-use super::shared::Shared;
+use super::shared::{Shared, WATCH_SECONDS};
 use super::turns::Turns;
 use super::{Options, service};
 use crate::api::MultiCluster;
@@ -44,9 +44,6 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 const WRITE_LIMIT: Duration = Duration::from_secs(3);
 /// A request that only reads or marks an object.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// A watch is begun anew after this long, since one whose connection was lost in silence is not noticed sooner: an edit
-/// or a deletion of a MultiCluster is then followed as soon as a change of a payload's object is.
-pub(super) const WATCH_SECONDS: u32 = 20;
 /// A watch ends sooner than this, so a list or watch from which nothing comes for so long is dead.
 const WATCH_READ_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -1,9 +1,9 @@
 //! What a member has its caller do, and what it tells its user.
 
-use super::asking::Hindrance;
 use super::durable::Durable;
 use super::message::{Message, Refusal};
 use super::types::{GroupId, MemberId, RequestId, Term, Tick};
+use super::wish::Hindrance;
 
 /// To whom a message goes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

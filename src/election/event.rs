@@ -1,11 +1,11 @@
 //! What a member is told: its user's wishes, and what happens to it.
 
-use super::asking::Wish;
-use super::fitness::Fitness;
 use super::message::Message;
+use super::obstacle::Fitness;
 use super::roster::Profile;
 use super::settings::Settings;
 use super::types::{GroupId, MemberId, MemoryId, RequestId};
+use super::wish::Wish;
 
 /// What the user wants of a member; it may change at any time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

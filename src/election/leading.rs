@@ -1,15 +1,15 @@
 //! A leader: heartbeats, and the claim that their acknowledgements give it.
 
-use super::asking::Hindrance;
 use super::command::{Claim, Destination, MoveReason, StepDown};
 use super::durable::Durable;
-use super::fitness::Obstacle;
 use super::member::{Context, Member, Resignation, Role};
 use super::message::Message;
 use super::moving::Moving;
+use super::obstacle::Obstacle;
 use super::roster::{Profile, Stamp};
 use super::standing::Standing;
 use super::types::{MemberId, RequestId, Term, Tick};
+use super::wish::Hindrance;
 
 /// Heartbeats whose acknowledgement still counts. A lease is three heartbeats at the least and 7.5 in the profiles;
 /// an acknowledgement of an older one would extend no claim.

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::asking::{Answer, Wish};
-use super::fitness::Obstacle;
+use super::obstacle::Obstacle;
 use super::roster::{Profile, Roster, Stamp};
 use super::types::{MemberId, MemoryId, RequestId, Term};
+use super::wish::{Answer, Wish};
 
 /// One message. The sender's identity, incarnation and group travel beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -91,6 +91,7 @@ mod looking;
 mod member;
 mod message;
 mod moving;
+mod obstacle;
 mod persisting;
 mod receiving;
 mod roster;
@@ -102,17 +103,18 @@ mod standing;
 mod trying;
 mod types;
 mod view;
+mod wish;
 
-pub use asking::{Answer, Hindrance, Wish};
 pub use command::{
     Claim, Command, Destination, Fault, MoveAbort, MoveReason, Notice, Order, Problem, StepDown,
 };
 pub use durable::{Durable, Membership};
 pub use event::{Config, Event, Received};
-pub use fitness::{Fitness, Obstacle};
 pub use member::Member;
 pub use message::{Founder, Handover, Message, Promised, Refusal};
+pub use obstacle::{Fitness, Obstacle};
 pub use roster::{Duty, Profile, Roster, Stamp, Voter};
 pub use settings::{InvalidSettings, Preemption, QuorumMode, Settings};
 pub use types::{GroupId, MemberId, MemoryId, NotAnIdentity, RequestId, Term, Tick};
 pub use view::{Part, Peer, View};
+pub use wish::{Answer, Hindrance, Wish};

@@ -2,9 +2,9 @@
 
 use super::command::{MoveAbort, MoveReason, Notice, StepDown};
 use super::durable::Durable;
-use super::fitness::Fitness;
 use super::member::{Context, Member, Role};
 use super::message::Message;
+use super::obstacle::Fitness;
 use super::roster::Duty;
 use super::settings::Preemption;
 use super::types::{MemberId, RequestId, Term, Tick};

@@ -325,12 +325,22 @@ pub(super) fn voted(term: Term, promised: Option<Promised>) -> Message {
 }
 
 pub(super) fn ack(from: u128, term: Term, sequence: u64, stamp: Stamp) -> Message {
+    hindered_ack(from, (term, sequence), stamp, None)
+}
+
+/// An acknowledgement of one that something keeps from leading.
+pub(super) fn hindered_ack(
+    from: u128,
+    (term, sequence): (Term, u64),
+    stamp: Stamp,
+    obstacle: Option<Obstacle>,
+) -> Message {
     Message::Ack {
         term,
         sequence,
         stamp,
         lease_ms: LEASE,
-        obstacle: None,
+        obstacle,
         profile: profile(from),
         receipt: 0,
     }

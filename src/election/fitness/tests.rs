@@ -133,26 +133,8 @@ fn an_unhealthy_payload_stays_where_nobody_else_could_run_it() {
     let mut three = leader_heard_by_all();
     for other in [1, 2] {
         let own = three.member.roster().map_or(stamp(0, 0), |roster| roster.stamp);
-        let message = match ack(other, 2, three.sequence(), own) {
-            Message::Ack {
-                term,
-                sequence,
-                stamp,
-                lease_ms,
-                profile,
-                receipt,
-                ..
-            } => Message::Ack {
-                term,
-                sequence,
-                stamp,
-                lease_ms,
-                profile,
-                receipt,
-                obstacle: Some(Obstacle::Failed),
-            },
-            other => other,
-        };
+        let failed = Some(Obstacle::Failed);
+        let message = hindered_ack(other, (2, three.sequence()), own, failed);
         three.hear(other, message);
     }
     assert_eq!(moves(&three.step(Event::Fitness(Fitness::Unfit))), []);

@@ -107,25 +107,9 @@ fn a_follower_that_cannot_write_goes_on_acknowledging_what_it_holds_and_does_not
     };
     two.hear(3, heartbeat(1, 2, &newer));
     assert_eq!(two.persist_failed(), []);
-    let not_eligible = |sequence| match ack(2, 1, sequence, stamp(1, 3)) {
-        Message::Ack {
-            term,
-            sequence,
-            stamp,
-            lease_ms,
-            profile,
-            receipt,
-            ..
-        } => Message::Ack {
-            term,
-            sequence,
-            stamp,
-            lease_ms,
-            profile,
-            receipt,
-            obstacle: Some(Obstacle::CannotPersist),
-        },
-        other => other,
+    let not_eligible = |sequence| {
+        let obstacle = Some(Obstacle::CannotPersist);
+        hindered_ack(2, (1, sequence), stamp(1, 3), obstacle)
     };
     assert_eq!(two.heartbeat(3, 1, 3), [send(3, not_eligible(3))]);
     assert_eq!(
