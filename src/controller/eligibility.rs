@@ -9,6 +9,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::payload::{Access, Catalog, Owner, Payload, Rehearsal, rehearse};
 
+/// A dry run does not stand beside the writes of a move that has just been made, here or in the next cluster.
+const SETTLE: Duration = Duration::from_secs(2);
 /// Between two rehearsals of the same payload: rights, quotas and policies change without notice.
 const INTERVAL: Duration = Duration::from_secs(300);
 /// As long as it is refused: who mends that wants to see it.
@@ -101,8 +103,12 @@ async fn run(
         let again_in = match subject {
             None => None,
             Some(Subject { payload, access }) => {
+                let rehearsing = async {
+                    tokio::time::sleep(SETTLE).await;
+                    rehearse(&access, &catalog, &owner, &payload).await
+                };
                 let rehearsal = tokio::select! {
-                    rehearsal = rehearse(&access, &catalog, &owner, &payload) => rehearsal,
+                    rehearsal = rehearsing => rehearsal,
                     changed = subjects.changed() => match changed {
                         Ok(()) => continue,
                         Err(_closed) => return,
