@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::Error;
 use crate::api::Address;
 use crate::observe::logs;
+use crate::peer::Callsign;
 use crate::witness::{self, Options};
 
 /// Run a witness: a member that votes and never leads, on a machine without Kubernetes
@@ -72,7 +73,7 @@ impl Args {
             listen: self.listen,
             service_address: self.service_address.to_string(),
             join: self.join.iter().map(ToString::to_string).collect(),
-            callsign: callsign.to_owned(),
+            callsign: Callsign::new(callsign),
             name: self.name,
             state: self.state,
             metrics_address: self.metrics_address,

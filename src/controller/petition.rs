@@ -1,7 +1,6 @@
 //! What a person asks for through an annotation of the MultiCluster: taken up once, and answered in the status.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::words;
 use crate::api::{Request, RequestState, RequestStatus, Wish, whole_seconds};
@@ -28,7 +27,7 @@ impl Petition {
         self.status.clone()
     }
 
-    /// What to ask the election for, if the annotation asks for something new; `own` is this member.
+    /// What to ask the election for, if the annotation asks for something new.
     ///
     /// # Errors
     /// What is wrong with the annotation; told once.
@@ -67,7 +66,7 @@ impl Petition {
             what: request.wish.to_string(),
             state: RequestState::Asked,
             message: String::new(),
-            at: at(now),
+            at: whole_seconds(now),
         });
         let wish = match request.wish {
             Wish::Switch { to, force } => member(roster, &to).map(|to| election::Wish::Move { to, force }),
@@ -107,13 +106,9 @@ impl Petition {
 
     fn set(&mut self, state: RequestState, message: String, now: Timestamp) {
         if let Some(status) = &mut self.status {
-            (status.state, status.message, status.at) = (state, message, at(now));
+            (status.state, status.message, status.at) = (state, message, whole_seconds(now));
         }
     }
-}
-
-fn at(now: Timestamp) -> Time {
-    whole_seconds(now)
 }
 
 /// The voter of that name, or with that identity where two have one name.

@@ -48,7 +48,7 @@ pub struct Options {
     /// Addresses of members to join through, `host:port`.
     pub join: Vec<String>,
     /// The group's secret.
-    pub callsign: String,
+    pub callsign: Callsign,
     /// For people.
     pub name: String,
     /// The file with its memory.
@@ -109,7 +109,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
 
     let transport = Transport::start(peer::Config::default())?;
     let listener = transport.listen(options.listen)?;
-    let credentials = Credentials::new(Callsign::new(&options.callsign));
+    let credentials = Credentials::new(options.callsign.clone());
     let inbox = transport.register(&listener, credentials, &record.id.to_string())?;
     let now = now();
     let config = config(&options);
