@@ -168,6 +168,8 @@ impl Args {
                 }
                 Object::ClusterRole(object) => remove(&Api::all(client.clone()), object).await?,
                 Object::ClusterRoleBinding(object) => remove(&Api::all(client.clone()), object).await?,
+                Object::Role(object) => remove(&self.namespaced(client), object).await?,
+                Object::RoleBinding(object) => remove(&self.namespaced(client), object).await?,
                 Object::Deployment(object) => remove(&self.namespaced(client), &**object).await?,
                 Object::Service(object) => remove(&self.namespaced(client), &**object).await?,
                 Object::ServiceAccount(object) => remove(&self.namespaced(client), object).await?,

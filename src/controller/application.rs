@@ -75,6 +75,7 @@ impl Application {
             store,
             orders: orders_receiver,
             claim: claim_receiver,
+            mandate: shared.mandate.until(),
             status: status_sender,
         };
         shared.tasks.spawn(shared.vital(running.run(runner.clone())));

@@ -23,6 +23,7 @@ use super::lifecycle::{self, Ask};
 use super::load_balancer::Found;
 use super::own_address::OwnAddress;
 use super::petition::Petition;
+use super::replica::Stake;
 use super::shared::{Objects, Shared};
 use super::sources::Sources;
 use super::store::{self, Store, Target, Written};
@@ -112,11 +113,23 @@ pub(super) enum StartError {
 }
 
 fn now() -> Tick {
-    Tick(i64::try_from(boottime().as_millis()).unwrap_or(i64::MAX))
+    tick(boottime())
+}
+
+fn tick(time: Duration) -> Tick {
+    Tick(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn at(tick: Tick) -> Duration {
     Duration::from_millis(u64::try_from(tick.0).unwrap_or(0))
+}
+
+/// By CLOCK_BOOTTIME.
+fn claim(claim: election::Claim) -> payload::Claim {
+    payload::Claim {
+        term: claim.term,
+        until: at(claim.until),
+    }
 }
 
 impl Shell {
@@ -281,6 +294,7 @@ impl Shell {
 
     fn end(&mut self) {
         self.inform();
+        self.shared.mandate.forget(self.id);
         self.application.end();
         self.store.close();
     }
@@ -331,6 +345,7 @@ impl Shell {
     /// The object is gone without having left, by somebody's force: its payload must not stay.
     pub(super) async fn clear_away(mut self) {
         self.ear.close();
+        self.shared.mandate.forget(self.id);
         self.member = None;
         if let Err(left) = self.application.remove(GONE_LIMIT).await {
             tracing::error!(
@@ -495,9 +510,25 @@ impl Shell {
             .durable
             .take()
             .unwrap_or_else(|| Durable::new(MemoryId(rand::random())));
-        let (member, commands) = Member::start(self.id, durable, config, now());
+        let former = self.shared.mandate.former(self.id).map(|claim| election::Claim {
+            term: claim.term,
+            until: tick(claim.until),
+        });
+        let (member, commands) = Member::start(self.id, durable, config, former, now());
         self.member = Some(member);
         self.carry_out(commands);
+    }
+
+    /// For a replica that stands by: how quick it must be, and what it may leave in peace.
+    fn tell_stake(&self) {
+        if let Some(member) = &self.member {
+            let runs = matches!(self.order.1, Order::Run { .. });
+            let stake = Stake {
+                lease: Duration::from_millis(member.settings().lease_ms.unsigned_abs()),
+                claim: member.claim(now()).filter(|_| runs).map(claim),
+            };
+            self.shared.mandate.take_stake(self.id, stake);
+        }
     }
 
     fn config(&self) -> Option<Config> {
@@ -627,6 +658,7 @@ impl Shell {
                 Command::Notify(notice) => self.take_notice(&notice),
             }
         }
+        self.tell_stake();
     }
 
     /// What this member will save of its payload first, if the vote for itself is won.
@@ -644,12 +676,8 @@ impl Shell {
     }
 
     fn publish_claim(&self) {
-        let claim = self.member.as_ref().and_then(|member| member.claim(now()));
-        let claim = claim.map(|claim| payload::Claim {
-            term: claim.term,
-            until: at(claim.until),
-        });
-        self.application.set_claim(claim);
+        let held = self.member.as_ref().and_then(|member| member.claim(now()));
+        self.application.set_claim(held.map(claim));
     }
 
     fn send_order(&mut self) {

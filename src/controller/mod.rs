@@ -1,6 +1,6 @@
 //! The wiring: watches MultiClusters, and runs one member for each.
 //!
-//! `supervisor` watches the objects and starts a task for each of them; `service` is that task, which runs one `member`
+//! `replica` tells which of a cluster's controllers is active. In that one `supervisor` watches the objects and starts a task for each of them; `service` is that task, which runs one `member`
 //! after the other: the asynchronous shell around [`crate::election::Member`]. It goes by `lifecycle`, hears by `ear`
 //! under the callsign that `callsign` keeps and the certificate of `certificate`, has the payload run by `application`,
 //! reads parts of it by `sources`, tries it by `eligibility`, and writes the status by `store`. `report`, `words` and
@@ -22,6 +22,7 @@ mod member;
 mod own_address;
 mod petition;
 mod reading;
+mod replica;
 mod report;
 mod secret;
 mod service;
@@ -34,6 +35,7 @@ mod unreachable;
 mod words;
 
 pub(crate) use load_balancer::SERVICE;
+pub(crate) use replica::ACTIVE_LABEL;
 pub use supervisor::{Error, run};
 
 use std::net::{IpAddr, SocketAddr};
@@ -54,6 +56,6 @@ pub struct Options {
     pub metrics_address: SocketAddr,
     /// Leave the payload running when the process ends, instead of handing over.
     pub keep_payload_on_exit: bool,
-    /// Tells controllers apart in Events: the Pod's name.
+    /// Tells controllers apart, in Events too: the Pod's name.
     pub instance: Option<String>,
 }

@@ -57,6 +57,8 @@ pub(super) async fn serve(shared: Arc<Shared>, mut objects: Objects, turn: Turn)
             }
             End::Superseded => {
                 unfinished = None;
+                // Another replica has taken over everything, unless this one turns out to be the active one yet.
+                shared.exit.run_until_cancelled(shared.mandate.regained()).await;
                 let time = deference.after(begun.elapsed());
                 announcer.tell(true, "Serving", "SecondController", second_controller(time));
                 leave_alone(&shared, &mut objects, time).await;
@@ -132,8 +134,8 @@ async fn leave_alone(shared: &Shared, objects: &mut Objects, time: Duration) {
 
 fn second_controller(time: Duration) -> String {
     format!(
-        "another controller has taken over this MultiCluster, and this one leaves it alone for {} s at least. Run one \
-         controller in each cluster: see that its Deployment has one replica, and that none was started by hand",
+        "another controller has taken over this MultiCluster, and this one leaves it alone for {} s at least. Replicas of \
+         one Deployment agree which of them is active: see that none was started by hand for a part of the namespaces",
         time.as_secs()
     )
 }

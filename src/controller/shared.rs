@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::Options;
 use super::api_server::ApiServer;
 use super::load_balancer::LoadBalancer;
+use super::replica::Mandate;
 use crate::api::MultiCluster;
 use crate::observe::events::Events;
 use crate::observe::metrics::Metrics;
@@ -47,6 +48,8 @@ pub(super) struct Shared {
     pub watches: TaskTracker,
     /// Told when a task without which a member does harm has panicked.
     pub broken: CancellationToken,
+    /// Whether this replica may act.
+    pub mandate: Mandate,
 }
 
 impl Shared {

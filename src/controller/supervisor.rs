@@ -19,7 +19,7 @@ use super::load_balancer::LoadBalancer;
 use super::reading::readable;
 use super::shared::{Shared, WATCH_SECONDS};
 use super::turns::Turns;
-use super::{Options, service};
+use super::{Options, replica, service};
 use crate::api::MultiCluster;
 use crate::observe::events;
 use crate::observe::health::Health;
@@ -29,7 +29,7 @@ use crate::payload::{Access, AccessError, Catalog};
 use crate::peer::{self, Transport};
 
 /// What a controller waits for that is not ready.
-const NOT_READY: &str = "the watch on MultiClusters is not established";
+const NOT_READY: &str = "neither the controllers' Lease nor the MultiClusters could be read yet";
 /// How long the main loop may be silent before the process counts as hung.
 const STALL_LIMIT: Duration = Duration::from_secs(15);
 /// After the watch on MultiClusters has failed.
@@ -68,9 +68,14 @@ pub enum Error {
     /// A task that the process cannot do without has ended.
     #[error("{0} ended unexpectedly; restart the controller, and see the log above")]
     TaskEnded(&'static str),
+    /// This controller could not renew its Lease in time.
+    #[error(
+        "{0} has become the active controller of this cluster; this one ends, and stands by when it is started again"
+    )]
+    Replaced(String),
 }
 
-/// Runs a controller until it is told to end by SIGTERM or SIGINT.
+/// Runs a controller until it is told to end by SIGTERM or SIGINT: it stands by while another one is active.
 ///
 /// # Errors
 /// The controller could not start, or something that it cannot do without failed.
@@ -83,6 +88,24 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let mut served = tokio::spawn(server.run(health.clone(), metrics.clone(), serving.clone()));
 
     let client_error = |error| Error::Client(Box::new(error));
+    let mut signals = Signals::listen()?;
+    let (mut active, mandate) = {
+        // On connections of its own: what else is asked of the API server must not hold a renewal up.
+        let client = Client::try_from(for_requests(&options.config)).map_err(client_error)?;
+        let standing_by = replica::stand_by(
+            client,
+            &options.config.default_namespace,
+            options.namespace.as_deref(),
+            options.instance.as_deref(),
+            &health,
+        );
+        tokio::select! {
+            active = standing_by => active,
+            () = signals.received() => return Ok(()),
+            _ = &mut served => return Err(Error::TaskEnded("the server of health and metrics")),
+        }
+    };
+    metrics.set_active();
     let client = Client::try_from(for_requests(&options.config)).map_err(client_error)?;
     let watching = Client::try_from(for_watches(&options.config)).map_err(client_error)?;
     let access = Access::new(&options.config, {
@@ -105,9 +128,9 @@ pub async fn run(options: Options) -> Result<(), Error> {
         tasks: TaskTracker::new(),
         watches: TaskTracker::new(),
         broken: CancellationToken::new(),
+        mandate,
         options,
     });
-    let mut signals = Signals::listen()?;
     let mut members = Members {
         shared: Arc::clone(&shared),
         tasks: HashMap::new(),
@@ -118,15 +141,23 @@ pub async fn run(options: Options) -> Result<(), Error> {
         // The sooner a new process begins, the sooner that member's payload is served again.
         () = shared.broken.cancelled() => return Err(Error::TaskEnded("a member, by a panic,")),
         outcome = members.watch(watching, &health) => outcome,
+        other = active.keep() => return Err(Error::Replaced(other)),
         () = signals.received() => Ok(()),
         _ = &mut served => Err(Error::TaskEnded("the server of health and metrics")),
     };
+    if active.pass_on().await {
+        // What leads goes on leading: the other replica is about to be elected for the same members.
+        flush(&shared.transport).await;
+        return outcome;
+    }
     tracing::info!("ends; leaders hand over first");
     shared.exit.cancel();
-    members.end(&health, &mut signals).await;
-    if let Err(error) = shared.transport.shut_down(FLUSH_LIMIT).await {
-        tracing::debug!(%error, "some messages were not delivered");
+    tokio::select! {
+        () = members.end(&health, &mut signals) => {}
+        other = active.keep() => return Err(Error::Replaced(other)),
     }
+    active.give_up().await;
+    flush(&shared.transport).await;
     shared.tasks.close();
     if tokio::time::timeout(WRITE_LIMIT, shared.tasks.wait())
         .await
@@ -141,6 +172,13 @@ pub async fn run(options: Options) -> Result<(), Error> {
     }
     serving.cancel();
     outcome
+}
+
+/// Lets the messages leave that are on their way.
+async fn flush(transport: &Transport) {
+    if let Err(error) = transport.shut_down(FLUSH_LIMIT).await {
+        tracing::debug!(%error, "some messages were not delivered");
+    }
 }
 
 /// Each request is sent once, and has its whole time, also on a connection that was idle before.

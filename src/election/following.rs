@@ -32,7 +32,7 @@ impl Member {
         if !matches!(self.role, Role::Follower) {
             self.become_follower(context);
         }
-        self.claim = None;
+        (self.claim, self.spared_until) = (None, None);
         self.unanswered_rounds = 0;
         if self
             .promise
@@ -203,11 +203,11 @@ impl Member {
         if self.resignation.is_some() || self.dissolving {
             return None;
         }
-        if !self.may_stand() && !self.chosen {
+        if !self.may_stand() && !self.chosen && self.spared_until.is_none() {
             return None;
         }
         let roster = self.roster()?;
-        if self.is_only_voter() || self.handover.is_some() {
+        if self.is_only_voter() || self.handover.is_some() || self.spared_until.is_some() {
             return Some(self.not_before);
         }
         // The preferred one of those that are left goes first, the others a heartbeat apart.

@@ -75,6 +75,8 @@ pub struct Member {
     pub(super) payload_gone: bool,
     /// When the payload was last ordered to stop.
     pub(super) stopping_since: Tick,
+    /// What the replica before this one ran is left in peace until then.
+    pub(super) spared_until: Option<Tick>,
     /// The candidate does not stand before this tick.
     pub(super) not_before: Tick,
     pub(super) jitter_ms: i64,
@@ -157,8 +159,17 @@ impl Context<'_> {
 
 impl Member {
     /// Starts a member from what it remembers; the first command makes its next incarnation durable.
+    ///
+    /// `former` is there where it takes the place of a replica that it has watched: a claim that this one had, and by which
+    /// it ran the payload, with an end that must not be too late. It is believed as far as the memory bears it out.
     #[must_use]
-    pub fn start(id: MemberId, durable: Durable, config: Config, now: Tick) -> (Member, Vec<Command>) {
+    pub fn start(
+        id: MemberId,
+        durable: Durable,
+        config: Config,
+        former: Option<Claim>,
+        now: Tick,
+    ) -> (Member, Vec<Command>) {
         let mut member = Member {
             id,
             durable,
@@ -175,6 +186,7 @@ impl Member {
             orders: 0,
             payload_gone: false,
             stopping_since: now,
+            spared_until: None,
             not_before: now,
             jitter_ms: 0,
             handover: None,
@@ -208,6 +220,9 @@ impl Member {
                 term: member.durable.term,
                 until,
             });
+        }
+        if let Some(former) = former {
+            member.reprise(former, now);
         }
         let mut out = Vec::new();
         member.stage_incarnation(&mut out);
@@ -456,7 +471,7 @@ impl Member {
         let promise = self.promise.map(|p| (p.leader, p.term, p.until));
         let claim = self.claim.map(|claim| (Some(self.id), claim.term, claim.until));
         let stopping = (!self.payload_gone).then(|| {
-            let runs = matches!(self.order, Order::Run { .. });
+            let runs = matches!(self.order, Order::Run { .. }) || self.spared_until.is_some();
             (
                 Some(self.id),
                 self.served,
@@ -505,7 +520,7 @@ impl Member {
             Role::Standing(standing) => standing.deadline,
             Role::Leading(leading) => Some(self.lead_at(leading)),
         };
-        let claim = self.claim.map(|claim| claim.until);
+        let claim = self.claim.map(|claim| claim.until).or(self.spared_until);
         // The payload may start when the last obligation is over.
         let clear = match self.role {
             Role::Leading(_) => self.obligations.iter().map(|(_, until)| *until).max(),

@@ -48,6 +48,9 @@
 //! under which the payload failed is passed over by planned moves for a while that grows; where nobody leads it stands
 //! like any other, since a broken payload is broken everywhere.
 //!
+//! **Replicas.** One replica of a member may take the place of another that led, by an ordinary vote in the next term,
+//! while the promises to that member last; see `replacing`.
+//!
 //! # What is durable, and when
 //!
 //! | [`Durable`] | written before |
@@ -58,7 +61,8 @@
 //! | group and roster | the stamp is acknowledged; at the leader, before it is sent |
 //! | memory | a member that lost its votes speaks again |
 //!
-//! Promises are not written: after a start a voter refuses everybody for one lease of the group. A vote belongs to the
+//! Promises are not written: after a start a voter refuses everybody for one lease of the group, or everybody else if it
+//! replaces a leader. A vote belongs to the
 //! *memory* that a voter was admitted with. A member that lost its memory has a new one, and no vote until the leader
 //! has removed and admitted it; one whose memory went back is told by [`Message::Outdated`] and begins a new one.
 //!
@@ -77,7 +81,7 @@
 //! `member` holds the state and takes the steps; `receiving` finds the rule for a message; `joining`, `following`,
 //! `standing` and `leading` are the parts that a member plays; `rostering` and `moving` are what a leader undertakes, and
 //! `asking` what people ask of it; `fitness` tells who may lead; `persisting` and `serving` are its memory and its
-//! payload. The rest are values.
+//! payload, and `replacing` how one replica takes the place of another. The rest are values.
 
 mod asking;
 mod command;
@@ -94,6 +98,7 @@ mod moving;
 mod obstacle;
 mod persisting;
 mod receiving;
+mod replacing;
 mod roster;
 mod rostering;
 mod serving;

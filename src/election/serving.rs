@@ -28,7 +28,7 @@ impl Member {
         }
         let Some(claim) = self.claim.filter(|claim| claim.until > now) else {
             // A member that nobody else can replace leaves its payload in peace until it leads again.
-            let undecided = matches!(self.role, Role::Starting) || self.is_only_voter();
+            let undecided = matches!(self.role, Role::Starting) || self.is_only_voter() || self.spares(now);
             return if undecided && self.resignation.is_none() {
                 self.order
             } else {
@@ -41,6 +41,7 @@ impl Member {
             Role::Leading(leading) if claim.term == leading.term && (leading.serving || clear) => {
                 leading.serving = true;
                 self.served = claim.term;
+                self.spared_until = None;
                 Order::Run { term: claim.term }
             }
             // Elected again before the claim of its former term has ended: what runs may run on.

@@ -331,6 +331,7 @@ impl Member {
             self.step_down(StepDown::Superseded, context);
             self.become_follower(context);
         }
+        self.spared_until = None;
         self.not_before = self.not_before.max(context.now + self.settings().round_ms());
         let message = Message::Voted {
             term: ballot.term,

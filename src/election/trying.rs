@@ -104,7 +104,17 @@ pub(super) struct Actor {
 impl Actor {
     /// Starts member `id` at 0 ms with what it remembers; its incarnation is durable at once.
     pub(super) fn start(id: u128, remembered: Durable, config: Config) -> (Actor, Vec<Command>) {
-        let (member, commands) = Member::start(MemberId(id), remembered.clone(), config, Tick(0));
+        Actor::start_after(id, remembered, config, None)
+    }
+
+    /// The same, in the place of a replica that had this claim.
+    pub(super) fn start_after(
+        id: u128,
+        remembered: Durable,
+        config: Config,
+        former: Option<Claim>,
+    ) -> (Actor, Vec<Command>) {
+        let (member, commands) = Member::start(MemberId(id), remembered.clone(), config, former, Tick(0));
         let incarnation = remembered.incarnation + 1;
         let next = Durable {
             incarnation,

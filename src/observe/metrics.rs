@@ -49,6 +49,7 @@ struct Families {
     payload_apply_seconds: Family<MemberLabels, Histogram, fn() -> Histogram>,
     payload_objects: Family<MemberLabels, Gauge<u64, AtomicU64>>,
     payload_repairs: Family<MemberLabels, Counter>,
+    active: Gauge<u64, AtomicU64>,
     peers_connected: Gauge<u64, AtomicU64>,
     proofs_failed: Gauge<u64, AtomicU64>,
     api_errors: Family<ApiErrorLabels, Counter>,
@@ -74,6 +75,7 @@ impl Metrics {
             payload_apply_seconds: Family::new_with_constructor(apply_histogram),
             payload_objects: Family::default(),
             payload_repairs: Family::default(),
+            active: Gauge::default(),
             peers_connected: Gauge::default(),
             proofs_failed: Gauge::default(),
             api_errors: Family::default(),
@@ -122,6 +124,11 @@ impl Metrics {
             families.payload_repairs.clone(),
         );
         ours.register(
+            "active",
+            "Whether this is the active one of the cluster's controllers",
+            families.active.clone(),
+        );
+        ours.register(
             "peers_connected",
             "Controllers of other clusters that are connected",
             families.peers_connected.clone(),
@@ -166,6 +173,11 @@ impl Metrics {
                 labels,
             }),
         }
+    }
+
+    /// This controller has become the active one.
+    pub fn set_active(&self) {
+        self.families.active.set(1);
     }
 
     /// How many controllers of other clusters are connected.
@@ -283,6 +295,7 @@ impl Drop for Inner {
             payload_apply_seconds,
             payload_objects,
             payload_repairs,
+            active: _,
             peers_connected: _,
             proofs_failed: _,
             api_errors: _,

@@ -23,19 +23,23 @@ const SERVER_TIMEOUT_MIN: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
     claim: watch::Receiver<Option<Claim>>,
+    /// Until when this process may act at all.
+    mandate: watch::Receiver<Duration>,
     term: u64,
 }
 
 impl Guard {
-    pub(super) fn new(claim: watch::Receiver<Option<Claim>>, term: u64) -> Self {
-        Self { claim, term }
+    pub(super) fn new(
+        claim: watch::Receiver<Option<Claim>>,
+        mandate: watch::Receiver<Duration>,
+        term: u64,
+    ) -> Self {
+        Self { claim, mandate, term }
     }
 
     fn until(&self) -> Option<Duration> {
-        self.claim
-            .borrow()
-            .filter(|claim| claim.term == self.term)
-            .map(|claim| claim.until)
+        let claim = self.claim.borrow().filter(|claim| claim.term == self.term);
+        claim.map(|claim| claim.until.min(*self.mandate.borrow()))
     }
 
     /// The `timeout` to ask the server for in a request that is sent now; none if too little of the claim is left.
@@ -90,7 +94,8 @@ mod tests {
             term: 7,
             until: MS(1_000),
         }));
-        let guard = Guard::new(claim, 7);
+        let (mandate_sender, mandate) = watch::channel(MS(60_000));
+        let guard = Guard::new(claim, mandate, 7);
         assert_eq!(guard.server_timeout(MS(600)), Some(MS(160)));
         assert!(guard.covers(MS(800), MS(160)));
         assert!(!guard.covers(MS(801), MS(160)));
@@ -101,6 +106,18 @@ mod tests {
         }));
         assert!(guard.covers(MS(900), MS(160)));
         assert_eq!(guard.server_timeout(MS(1_200)), None);
+        sender.send_replace(Some(Claim {
+            term: 7,
+            until: MS(9_000),
+        }));
+        mandate_sender.send_replace(MS(1_000));
+        assert_eq!(
+            guard.server_timeout(MS(600)),
+            Some(MS(160)),
+            "the process may act until then"
+        );
+        assert!(!guard.covers(MS(801), MS(160)));
+        mandate_sender.send_replace(MS(60_000));
         for other in [
             None,
             Some(Claim {

@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+pub(super) use plan::Plan;
 pub(super) use step::{Action, Failure, Outcome, Owners, Step, Sweep, Swept, WatchedKind};
 
 use rand::{SeedableRng as _, rngs::StdRng};

@@ -15,7 +15,7 @@ use super::{
     claim::Guard,
     decode::Payload,
     inventory::{Inventory, InventoryStore, StoreError},
-    ledger::{Action, Ledger, Outcome, Step, Swept},
+    ledger::{Action, Ledger, Outcome, Plan, Step, Swept},
     mark::Owner,
     object::ObjectKey,
     order::{Claim, NumberedOrder, Order},
@@ -53,6 +53,8 @@ pub struct Runner<S> {
     pub orders: watch::Receiver<NumberedOrder>,
     /// The right to create and update.
     pub claim: watch::Receiver<Option<Claim>>,
+    /// Until when this process may act at all, deletions included, as CLOCK_BOOTTIME tells it.
+    pub mandate: watch::Receiver<Duration>,
     /// Where the runner tells how far it has come.
     pub status: watch::Sender<Status>,
 }
@@ -96,7 +98,7 @@ impl<S: InventoryStore> Runner<S> {
         );
         let mut kinds = self.catalog.subscribe();
         ledger.kinds(boottime(), kinds.borrow_and_update().clone());
-        let mut guard = take_order(&mut ledger, &mut self.orders, &self.claim);
+        let mut guard = take_order(&mut ledger, &mut self.orders, &self.claim, &self.mandate);
         let mut writer = Writer {
             access: self.account.borrow_and_update().clone(),
             own: self.access.clone(),
@@ -111,7 +113,13 @@ impl<S: InventoryStore> Runner<S> {
             let claimed = guard
                 .as_ref()
                 .is_some_and(|guard| guard.server_timeout(now).is_some());
-            let plan = ledger.plan(now, REQUESTS_MAX.saturating_sub(under_way.len()), claimed);
+            // What another process may have put in place since is not to be deleted either.
+            let may_act = *self.mandate.borrow_and_update() > now;
+            let plan = if may_act {
+                ledger.plan(now, REQUESTS_MAX.saturating_sub(under_way.len()), claimed)
+            } else {
+                Plan::default()
+            };
             for action in plan.actions {
                 under_way.push(match action {
                     Action::Save(inventory) => {
@@ -183,7 +191,7 @@ impl<S: InventoryStore> Runner<S> {
                         watches = Watches::new(account.clone(), self.owner.selector());
                         writer.access = account;
                     }
-                    guard = take_order(&mut ledger, &mut self.orders, &self.claim);
+                    guard = take_order(&mut ledger, &mut self.orders, &self.claim, &self.mandate);
                     (ordered_at, published_at) = (Instant::now(), None);
                 }
                 Some(done) = under_way.next() => {
@@ -198,6 +206,7 @@ impl<S: InventoryStore> Runner<S> {
                 Some(event) = watches.next(), if !watches.is_empty() => event.tell(boottime(), &mut ledger),
                 Ok(()) = kinds.changed() => ledger.kinds(boottime(), kinds.borrow_and_update().clone()),
                 Ok(()) = self.claim.changed(), if ledger.waits_for_claim() => {}
+                Ok(()) = self.mandate.changed(), if !may_act || ledger.waits_for_claim() => {}
                 () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
             }
         }
@@ -209,10 +218,11 @@ fn take_order(
     ledger: &mut Ledger,
     orders: &mut watch::Receiver<NumberedOrder>,
     claim: &watch::Receiver<Option<Claim>>,
+    mandate: &watch::Receiver<Duration>,
 ) -> Option<Guard> {
     let order = orders.borrow_and_update().clone();
     let guard = match &order.order {
-        Order::Run { term, .. } => Some(Guard::new(claim.clone(), *term)),
+        Order::Run { term, .. } => Some(Guard::new(claim.clone(), mandate.clone(), *term)),
         Order::Hold | Order::Stop { .. } => None,
     };
     ledger.order(boottime(), order);

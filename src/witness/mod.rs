@@ -113,7 +113,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let inbox = transport.register(&listener, credentials, &record.id.to_string())?;
     let now = now();
     let config = config(&options);
-    let (member, commands) = Member::start(record.id, record.durable, config, now);
+    let (member, commands) = Member::start(record.id, record.durable, config, None, now);
     let mut witness = Witness {
         member,
         file: Arc::new(file),

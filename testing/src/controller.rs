@@ -49,6 +49,8 @@ pub(crate) struct Place {
     pub(crate) listen: IpAddr,
     /// How `nsenter` brings it into its network namespace; none where it stays in this process's.
     pub(crate) nsenter_arguments: Option<[String; 2]>,
+    /// The Pod that it is to take itself for, if it is to be in one.
+    pub(crate) pod: Option<String>,
 }
 
 impl Controller {
@@ -206,6 +208,7 @@ impl Cluster {
         let place = Place {
             listen: self.ip(),
             nsenter_arguments: None,
+            pod: None,
         };
         let controller = self.spawn_controller(&place, arguments).await?;
         controller.wait_until_ready().await?;
@@ -231,7 +234,11 @@ impl Cluster {
             role: format!("flagship{suffix} of {}", self.name()),
             program,
             arguments: controller_arguments(&kubeconfig_file, place.listen, metrics),
-            environment: vec![],
+            environment: place
+                .pod
+                .iter()
+                .map(|pod| ("HOSTNAME".to_owned(), pod.clone()))
+                .collect(),
             log: self.folder().join(format!("flagship{suffix}.log")),
         };
         command

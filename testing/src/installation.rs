@@ -23,6 +23,8 @@ pub(crate) struct Installation {
     pub(crate) service_account: String,
     /// The image that the Deployment runs.
     pub(crate) image: String,
+    /// A Pod as the Deployment makes them, without a name.
+    pub(crate) pod: Value,
 }
 
 impl Installation {
@@ -63,6 +65,7 @@ impl Installation {
                 .ok_or_else(|| wrong("its Deployment names no ServiceAccount"))?,
             image: text(&pod["containers"][0]["image"])
                 .ok_or_else(|| wrong("its Deployment has no image"))?,
+            pod: deployment.data["spec"]["template"].clone(),
         })
     }
 }

@@ -106,6 +106,7 @@ async fn start_site(
     let place = Place {
         listen: address,
         nsenter_arguments: Some(namespace.nsenter_arguments()),
+        pod: None,
     };
     let controller = cluster.spawn_controller(&place, &[]).await?;
     let metrics = Relay::start(controller.metrics_address(), machine, &namespace)?;

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, HTTPGetAction, Namespace, PodSecurityContext, PodSpec,
-    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext, Service, ServiceAccount,
-    ServicePort, ServiceSpec,
+    Affinity, Capabilities, Container, ContainerPort, HTTPGetAction, Namespace, PodAffinityTerm,
+    PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
+    SeccompProfile, SecurityContext, Service, ServiceAccount, ServicePort, ServiceSpec,
+    WeightedPodAffinityTerm,
 };
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -18,7 +19,7 @@ use serde::Serialize;
 
 use super::rbac;
 use crate::api;
-use crate::controller::SERVICE;
+use crate::controller::{ACTIVE_LABEL, SERVICE};
 
 /// Name of the Deployment and of the ServiceAccount.
 pub(in crate::cli) const CONTROLLER: &str = "flagship";
@@ -54,6 +55,8 @@ pub(in crate::cli) enum Object {
     ServiceAccount(ServiceAccount),
     ClusterRole(ClusterRole),
     ClusterRoleBinding(ClusterRoleBinding),
+    Role(Role),
+    RoleBinding(RoleBinding),
     Deployment(Box<Deployment>),
     Service(Box<Service>),
 }
@@ -77,6 +80,8 @@ impl Settings {
                 .into_iter()
                 .map(Object::ClusterRoleBinding),
         );
+        objects.push(Object::Role(rbac::replicas_role(&self.namespace)));
+        objects.push(Object::RoleBinding(rbac::replicas_binding(&self.namespace)));
         objects.push(Object::Deployment(Box::new(self.deployment())));
         objects.push(Object::Service(Box::new(self.service())));
         objects
@@ -86,12 +91,8 @@ impl Settings {
         Deployment {
             metadata: metadata(CONTROLLER, Some(&self.namespace)),
             spec: DeploymentSpec {
-                replicas: Some(1),
-                // Two controllers of one cluster would be one member twice.
-                strategy: Some(DeploymentStrategy {
-                    type_: Some("Recreate".to_owned()),
-                    rolling_update: None,
-                }),
+                // One is active, the other takes its place within two seconds.
+                replicas: Some(2),
                 selector: LabelSelector {
                     match_labels: Some(pod_labels()),
                     match_expressions: None,
@@ -114,6 +115,7 @@ impl Settings {
             service_account_name: Some(CONTROLLER.to_owned()),
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(TERMINATION_GRACE_SECONDS),
+            affinity: Some(apart()),
             security_context: Some(PodSecurityContext {
                 run_as_non_root: Some(true),
                 run_as_user: Some(NONROOT),
@@ -187,7 +189,7 @@ impl Settings {
                 load_balancer_ip: self.service_address.map(|ip| ip.to_string()),
                 // A controller that has lost its API server is not ready, but must go on talking to the other clusters.
                 publish_not_ready_addresses: Some(true),
-                selector: Some(pod_labels()),
+                selector: Some(active_pod_labels()),
                 ports: Some(ports.collect()),
                 ..ServiceSpec::default()
             }),
@@ -230,11 +232,39 @@ fn labels() -> BTreeMap<String, String> {
         .into()
 }
 
-/// Labels by which the Service and the Deployment find the controller's Pod.
+/// Labels by which the Deployment finds the controllers' Pods.
 fn pod_labels() -> BTreeMap<String, String> {
     let mut labels = labels();
     labels.insert("app.kubernetes.io/component".to_owned(), "controller".to_owned());
     labels
+}
+
+/// Labels by which the Service finds that of the active controller.
+fn active_pod_labels() -> BTreeMap<String, String> {
+    let mut labels = pod_labels();
+    labels.insert(ACTIVE_LABEL.to_owned(), "true".to_owned());
+    labels
+}
+
+/// What a node takes with it should not be both controllers, where there is another node.
+fn apart() -> Affinity {
+    Affinity {
+        pod_anti_affinity: Some(PodAntiAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(vec![WeightedPodAffinityTerm {
+                weight: 100,
+                pod_affinity_term: PodAffinityTerm {
+                    label_selector: Some(LabelSelector {
+                        match_labels: Some(pod_labels()),
+                        match_expressions: None,
+                    }),
+                    topology_key: "kubernetes.io/hostname".to_owned(),
+                    ..PodAffinityTerm::default()
+                },
+            }]),
+            ..PodAntiAffinity::default()
+        }),
+        ..Affinity::default()
+    }
 }
 
 fn namespace(name: &str) -> Namespace {

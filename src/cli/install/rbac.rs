@@ -1,9 +1,9 @@
 //! The controller's rights: what it needs for itself, and what it may do for payloads.
 
 use k8s_openapi::api::rbac::v1::{
-    AggregationRule, ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject,
+    AggregationRule, ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::manifest::{CONTROLLER, metadata};
 use crate::controller::SERVICE;
@@ -16,6 +16,7 @@ const PAYLOAD_VERBS: &[&str] = &["get", "list", "watch", "create", "patch", "del
 const CONTROLLER_ROLE: &str = "flagship-controller";
 const PAYLOAD_ROLE: &str = "flagship-payload";
 const SECRETS_ROLE: &str = "flagship-secrets";
+const REPLICAS_ROLE: &str = "flagship-replicas";
 
 /// The ClusterRoles of an installation. The sum comes after its parts, so that an uninstall, which goes backwards,
 /// deletes it before them: the other way round, Kubernetes would sum up what is left and so create it again.
@@ -28,19 +29,52 @@ pub(super) fn bindings(namespace: &str) -> Vec<ClusterRoleBinding> {
     [CONTROLLER_ROLE, SECRETS_ROLE, PAYLOAD_ROLE]
         .map(|role| ClusterRoleBinding {
             metadata: metadata(role, None),
-            role_ref: RoleRef {
-                api_group: Some("rbac.authorization.k8s.io".to_owned()),
-                kind: "ClusterRole".to_owned(),
-                name: role.to_owned(),
-            },
-            subjects: Some(vec![Subject {
-                kind: "ServiceAccount".to_owned(),
-                name: CONTROLLER.to_owned(),
-                namespace: Some(namespace.to_owned()),
-                ..Subject::default()
-            }]),
+            role_ref: role_ref("ClusterRole", role),
+            subjects: Some(subjects(namespace)),
         })
         .into()
+}
+
+fn role_ref(kind: &str, name: &str) -> RoleRef {
+    RoleRef {
+        api_group: Some("rbac.authorization.k8s.io".to_owned()),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+/// The controller's ServiceAccount.
+fn subjects(namespace: &str) -> Vec<Subject> {
+    vec![Subject {
+        kind: "ServiceAccount".to_owned(),
+        name: CONTROLLER.to_owned(),
+        namespace: Some(namespace.to_owned()),
+        ..Subject::default()
+    }]
+}
+
+/// What the controllers of one cluster need to agree which of them is active, in their own namespace.
+pub(super) fn replicas_role(namespace: &str) -> Role {
+    Role {
+        metadata: described(
+            metadata(REPLICAS_ROLE, Some(namespace)),
+            "Lets the controllers of a cluster agree which of them is active, and lead the Service to its Pod.",
+        ),
+        rules: Some(vec![
+            // A creation names no object that could be permitted by its name.
+            rule("coordination.k8s.io", &["leases"], &["get", "create", "patch"]),
+            rule("", &["pods"], &["list", "patch"]),
+        ]),
+    }
+}
+
+/// Grants it.
+pub(super) fn replicas_binding(namespace: &str) -> RoleBinding {
+    RoleBinding {
+        metadata: metadata(REPLICAS_ROLE, Some(namespace)),
+        role_ref: role_ref("Role", REPLICAS_ROLE),
+        subjects: Some(subjects(namespace)),
+    }
 }
 
 fn controller() -> ClusterRole {
@@ -185,12 +219,17 @@ fn payload_role(name: &str, description: &str, rules: Vec<PolicyRule>) -> Cluste
 }
 
 fn role(name: &str, description: &str, rules: Vec<PolicyRule>) -> ClusterRole {
-    let mut metadata = metadata(name, None);
-    metadata.annotations = Some([("kubernetes.io/description".to_owned(), description.to_owned())].into());
     ClusterRole {
-        metadata,
+        metadata: described(metadata(name, None), description),
         rules: Some(rules),
         aggregation_rule: None,
+    }
+}
+
+fn described(metadata: ObjectMeta, description: &str) -> ObjectMeta {
+    ObjectMeta {
+        annotations: Some([("kubernetes.io/description".to_owned(), description.to_owned())].into()),
+        ..metadata
     }
 }
 

@@ -80,17 +80,26 @@ fn every_object_bears_the_mark_by_which_it_is_uninstalled() {
 
 #[test]
 fn the_service_selects_the_pods_of_the_deployment() {
-    let selector = object(&defaults(), "Service", "multi-cluster")["spec"]["selector"].clone();
+    let mut selector = object(&defaults(), "Service", "multi-cluster")["spec"]["selector"].clone();
+    let active = selector.as_object_mut().unwrap().remove("flagship.dev/active");
+    assert_eq!(active, Some(json!("true")), "the others could not answer");
     let deployment = object(&defaults(), "Deployment", "flagship");
     assert_eq!(deployment["spec"]["selector"]["matchLabels"], selector);
     assert_eq!(deployment["spec"]["template"]["metadata"]["labels"], selector);
 }
 
 #[test]
-fn two_controllers_of_one_cluster_never_run() {
+fn the_controller_has_a_replica_on_another_node() {
     let deployment = object(&defaults(), "Deployment", "flagship");
-    assert_eq!(deployment["spec"]["replicas"], 1);
-    assert_eq!(deployment["spec"]["strategy"], json!({"type": "Recreate"}));
+    assert_eq!(deployment["spec"]["replicas"], 2);
+    let pod = &deployment["spec"]["template"]["spec"];
+    let terms = &pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"];
+    assert_eq!(
+        terms[0]["podAffinityTerm"]["topologyKey"],
+        "kubernetes.io/hostname"
+    );
+    let theirs = &terms[0]["podAffinityTerm"]["labelSelector"]["matchLabels"];
+    assert_eq!(*theirs, deployment["spec"]["selector"]["matchLabels"]);
 }
 
 /// However little payloads may contain, a stop lists these once a workload was there.
@@ -110,7 +119,7 @@ fn nothing_is_granted_by_wildcard() {
         .as_array()
         .unwrap()
         .iter()
-        .filter(|item| item["kind"] == "ClusterRole")
+        .filter(|item| item["kind"] == "ClusterRole" || item["kind"] == "Role")
     {
         for rule in role["rules"].as_array().into_iter().flatten() {
             assert!(!rule.to_string().contains('*'), "{rule}");

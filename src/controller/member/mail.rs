@@ -11,8 +11,11 @@ impl Shell {
         let Some(member) = &self.member else {
             return;
         };
-        if matches!(message, Message::Heartbeat { .. }) {
-            self.metrics.count_heartbeat_sent();
+        match message {
+            Message::Heartbeat { .. } => self.metrics.count_heartbeat_sent(),
+            // A promise binds whoever is asked for this member's vote next: that is another replica, if one has taken over.
+            Message::Ack { .. } if !self.shared.mandate.holds() => return,
+            _ => {}
         }
         let body = match mail::pack(member, group, message) {
             Ok(body) => body,

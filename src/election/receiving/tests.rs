@@ -6,7 +6,7 @@ use super::super::*;
 #[test]
 fn nothing_is_answered_before_the_incarnation_is_durable() {
     let remembered = durable(2, 1, None, Some(roster(3, QuorumMode::Auto, stamp(1, 3))));
-    let (member, _) = Member::start(MemberId(2), remembered, config(2), Tick(0));
+    let (member, _) = Member::start(MemberId(2), remembered, config(2), None, Tick(0));
     let mut two = Actor { member, now: Tick(0) };
     assert_eq!(two.heartbeat(3, 1, 1), []);
     assert_eq!(two.member.deadline(), None, "it waits for the write");
@@ -102,4 +102,18 @@ fn a_voter_that_was_dropped_gives_up_its_group_when_its_payload_is_gone() {
     let asked = "m3".to_owned();
     let to = Destination::Address(asked.clone());
     assert_eq!(two.persisted(), [ask(to, Message::Probe { founder, asked })]);
+}
+
+#[test]
+fn a_term_that_no_election_reached_is_not_believed() {
+    let mut two = Actor::voter(2);
+    let held = two.member.clone();
+    let ask = |term| Message::PreVote {
+        term,
+        stamp: stamp(1, 3),
+    };
+    assert_eq!(two.hear(1, ask(1 + (1 << 40) + 1)), []);
+    assert_eq!(two.heartbeat(1, u64::MAX, 1), []);
+    assert_eq!(two.member, held);
+    assert_ne!(two.hear(1, ask(1 + (1 << 40))), [], "that far it may be");
 }

@@ -123,6 +123,24 @@ pub const MUTATIONS: &[Mutation] = &[
         situation: "cannot hear each other",
     },
     Mutation {
+        name: "a replica stands although the lead was given away",
+        edits: &[Edit {
+            file: "replacing.rs",
+            from: "self.durable.term != term",
+            to: "(self.durable.term != term && !BROKEN)",
+        }],
+        situation: "two controllers hands over",
+    },
+    Mutation {
+        name: "a replica leaves the payload in peace however long",
+        edits: &[Edit {
+            file: "replacing.rs",
+            from: ".filter(|until| *until > now && self.resignation.is_none());",
+            to: ".filter(|until| (*until > now || BROKEN) && self.resignation.is_none());",
+        }],
+        situation: "is not heard by one of them",
+    },
+    Mutation {
         name: "two that may each lead alone do so in one term",
         edits: &[Edit {
             file: "standing.rs",

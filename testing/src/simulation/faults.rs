@@ -17,7 +17,7 @@ impl World {
         place.frozen = false;
         place.mailbox.clear();
         place.order = (0, Order::Hold);
-        let (member, commands) = Member::start(place.id, place.disk.clone(), place.config.clone(), now);
+        let (member, commands) = Member::start(place.id, place.disk.clone(), place.config.clone(), None, now);
         place.member = Some(member);
         self.carry_out(site, commands);
     }

@@ -43,6 +43,15 @@ pub enum Action {
     Pause,
     /// The controller goes on.
     Resume,
+    /// The controller that stands by takes over; a write under way is through or never will be.
+    Replace {
+        /// Whether the write is through.
+        written: bool,
+    },
+    /// The controller that was replaced goes on for a moment.
+    Haunt,
+    /// A message arrives at the controller that was replaced.
+    HauntBy(usize),
     /// The user does to the member what is next on the list.
     Wish,
     /// The link to that seat is cut.
@@ -100,9 +109,30 @@ impl Group {
                 }
             }
         }
+        if self.may_be_replaced(state) {
+            actions.push(Action::Replace { written: false });
+            if place.write.is_some() {
+                actions.push(Action::Replace { written: true });
+            }
+        }
+        if place.former.is_some() && left.allow(Mishap::Haunting) {
+            actions.push(Action::Haunt);
+            actions.extend(
+                self.arriving(state, seat)
+                    .map(|(flight, _)| Action::HauntBy(flight)),
+            );
+        }
         if is_done {
             actions.push(Action::Pass);
         }
+    }
+
+    /// Whether the controller that stands by takes over at this instant: it does so at once, or is not there.
+    fn may_be_replaced(&self, state: &State) -> bool {
+        let place = &state.seats[state.turn];
+        let after = self.standby[state.turn];
+        let at = place.rest.zip(after).map(|(rest, after)| rest.since + after);
+        place.former.is_none() && at.is_some_and(|at| (at..=at + 1).contains(&state.instant))
     }
 
     /// What is to be done at the seat at this instant, in the usual order.

@@ -62,6 +62,8 @@ pub struct Group {
     pub clocks: Vec<Vec<Clock>>,
     /// How far it goes.
     pub bounds: Bounds,
+    /// Seats where a second controller stands by, which takes over when the first was at rest for so many units.
+    pub standby: Vec<Option<i64>>,
     /// Whether two leaders at once are excluded: not where each of two may lead alone.
     pub guarded: bool,
     /// Messages that are never delivered, since losing them is what they are there to show.

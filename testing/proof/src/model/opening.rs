@@ -65,6 +65,7 @@ impl Opening {
                 configs: (0..seats).map(config).collect(),
                 clocks: vec![vec![TRUE; seats]],
                 bounds,
+                standby: vec![None; seats],
                 guarded: true,
                 deaf_to: deaf_to_strangers,
                 openings: Vec::new(),
@@ -81,6 +82,13 @@ impl Opening {
     #[must_use]
     pub fn clocks(mut self, clocks: Vec<Vec<Clock>>) -> Opening {
         self.group.clocks = clocks;
+        self
+    }
+
+    /// A second controller stands by, which takes over when the first was at rest for so many units.
+    #[must_use]
+    pub fn standby(mut self, seat: usize, after: i64) -> Opening {
+        self.group.standby[seat] = Some(after);
         self
     }
 
@@ -222,6 +230,9 @@ impl Opening {
                 order: (0, Order::Hold),
                 copy: None,
                 wishes: Vec::new(),
+                rest: None,
+                claim: None,
+                former: None,
             }
         };
         State {

@@ -52,6 +52,15 @@ pub fn all() -> Vec<Situation> {
         ),
         situation("three members found a group at once", founding),
         situation("a voter is restored from a backup", restoring),
+        situation("three voters with a leader that has two controllers", replicated),
+        situation(
+            "three voters with a leader that has two controllers and is not heard by one of them",
+            replicated_cut_off,
+        ),
+        situation(
+            "a leader that has two controllers hands over",
+            replicated_handover,
+        ),
     ]
 }
 
@@ -224,4 +233,26 @@ fn restoring(name: &'static str, more: i64) -> Group {
         ..bounds
     };
     three(name, bounds).cut(0, 1).led_by_first()
+}
+
+/// One that stands by takes over when the first was at rest for so long: there is time for an election within a lease.
+const STANDBY: i64 = 3;
+
+fn replicated(name: &'static str, more: i64) -> Group {
+    let kinds = [Mishap::Pause, Mishap::Crash, Mishap::Cut, Mishap::Haunting];
+    let bounds = only(bounds(16 + more, 4, 3), 2, &kinds);
+    three(name, bounds).standby(0, STANDBY).led_by_first()
+}
+
+fn replicated_cut_off(name: &'static str, more: i64) -> Group {
+    let kinds = [Mishap::Pause, Mishap::Cut, Mishap::Haunting];
+    let bounds = only(bounds(22 + more, 4, 3), 2, &kinds);
+    three(name, bounds).standby(0, STANDBY).cut(0, 1).led_by_first()
+}
+
+fn replicated_handover(name: &'static str, more: i64) -> Group {
+    let kinds = [Mishap::Pause, Mishap::Haunting];
+    let bounds = only(bounds(20 + more, 4, 2), 2, &kinds);
+    let opening = three(name, bounds).standby(0, STANDBY).wish(0, Event::Resign);
+    opening.cut(1, 2).led_by_first()
 }

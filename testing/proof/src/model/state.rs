@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::super::election::{Durable, Event, Member, Order, Received, Term};
+use super::super::election::{Claim, Durable, Event, Member, Order, Received, Term};
 
 /// A value that many states share, with its hash, so that neither is worked out again for every state.
 #[derive(Clone, Debug)]
@@ -78,6 +78,15 @@ pub struct Copy {
     pub until: i64,
 }
 
+/// A controller that has died or stands still, as one that stands by knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rest {
+    /// Since which instant.
+    pub since: i64,
+    /// The last claim by which it ran its payload. It may have ended, and the lead been given away, since that was told.
+    pub claim: Option<Claim>,
+}
+
 /// One cluster with its controller.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Seat {
@@ -97,6 +106,12 @@ pub struct Seat {
     pub copy: Option<Copy>,
     /// What the user does to this member, in this order, at any instants.
     pub wishes: Vec<Event>,
+    /// Where another controller stands by: how this one came to rest.
+    pub rest: Option<Rest>,
+    /// The same claim, while it does not rest.
+    pub claim: Option<Claim>,
+    /// A controller that was replaced while it stood still, and may go on.
+    pub former: Option<Shared<Member>>,
 }
 
 /// A message on its way.
@@ -143,10 +158,12 @@ pub enum Mishap {
     FailedWrite,
     /// An API server is restored from a backup.
     Restore,
+    /// A controller that was replaced while it stood still does something.
+    Haunting,
 }
 
 /// How many kinds there are.
-pub(super) const MISHAPS: usize = 10;
+pub(super) const MISHAPS: usize = 11;
 
 /// How much may go wrong yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

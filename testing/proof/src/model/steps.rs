@@ -10,7 +10,7 @@ use super::super::election::{
 };
 use super::actions::Action;
 use super::group::Group;
-use super::state::{Breach, Copy, Flight, Mishap, Process, Shared, State, Write};
+use super::state::{Breach, Copy, Flight, Mishap, Process, Rest, Shared, State, Write};
 
 /// Chance that always draws the same, and something else at each seat. Identities are told apart by it; what else
 /// members draw keeps candidates apart, of which the model tries all orders anyway.
@@ -103,7 +103,10 @@ impl Group {
                 let number = place.order.0;
                 self.step(state, seat, Event::PayloadStopped(number));
             }
-            Action::Crash { written } => crash(state, seat, written),
+            Action::Crash { written } => {
+                self.rest(state, seat);
+                crash(state, seat, written);
+            }
             Action::Start => self.start(state, seat),
             Action::Restore => {
                 state.left.take(Mishap::Restore);
@@ -112,6 +115,7 @@ impl Group {
             }
             Action::Pause => {
                 state.left.take(Mishap::Pause);
+                self.rest(state, seat);
                 if let Process::Up(member) = &state.seats[seat].process {
                     state.seats[seat].process = Process::Paused(member.clone());
                 }
@@ -120,6 +124,14 @@ impl Group {
                 if let Process::Paused(member) = &state.seats[seat].process {
                     state.seats[seat].process = Process::Up(member.clone());
                 }
+                let rest = state.seats[seat].rest.take();
+                state.seats[seat].claim = rest.and_then(|rest| rest.claim);
+            }
+            Action::Replace { written } => self.replace(state, seat, written),
+            Action::Haunt => self.haunt(state, seat, Event::Tick),
+            Action::HauntBy(place) => {
+                let flight = state.flights.remove(place);
+                self.haunt(state, seat, Event::Received(Received::clone(&flight.received)));
             }
             Action::Wish => {
                 let wish = state.seats[seat].wishes.remove(0);
@@ -150,12 +162,71 @@ impl Group {
         self.step(state, flight.to, Event::Received(received));
     }
 
+    /// A controller dies or stands still where another stands by.
+    fn rest(&self, state: &mut State, seat: usize) {
+        if self.standby[seat].is_none() {
+            return;
+        }
+        let place = &mut state.seats[seat];
+        place.rest = Some(Rest {
+            since: state.instant,
+            claim: place.claim.take(),
+        });
+    }
+
+    /// The controller that stands by takes over. Nobody stops the payload before it does.
+    fn replace(&self, state: &mut State, seat: usize, written: bool) {
+        let place = &mut state.seats[seat];
+        if let Process::Paused(member) = &place.process {
+            place.former = Some(member.clone());
+        }
+        place.order = (0, Order::Hold);
+        if let Some(copy) = &mut place.copy {
+            copy.until = i64::MAX;
+        }
+        let former = place.rest.take().and_then(|rest| rest.claim);
+        let write = place.write.take();
+        if let Some(write) = write.filter(|_| written) {
+            land(state, seat, &write);
+        }
+        self.start_after(state, seat, former);
+    }
+
+    /// A controller that was replaced does what it would do: it promises nothing and touches no payload, since its time is
+    /// over, and ends when it cannot write.
+    fn haunt(&self, state: &mut State, seat: usize, event: Event) {
+        state.left.take(Mishap::Haunting);
+        let now = self.now(state, seat);
+        let Some(former) = state.seats[seat].former.take() else {
+            return;
+        };
+        let mut member = Member::clone(&former);
+        let mut ends = false;
+        for command in member.step(now, event, &mut Chance(seat + 1)) {
+            match command {
+                Command::Send {
+                    message: Message::Ack { .. },
+                    ..
+                } => {}
+                Command::Send { to, group, message } => self.send(state, seat, &member, &to, group, message),
+                Command::Persist { .. } => ends = true,
+                Command::Payload { .. } | Command::Notify(_) => {}
+            }
+        }
+        state.seats[seat].former = (!ends).then(|| Shared::new(member));
+    }
+
     pub(super) fn start(&self, state: &mut State, seat: usize) {
+        self.start_after(state, seat, None);
+    }
+
+    fn start_after(&self, state: &mut State, seat: usize, former: Option<Claim>) {
         let now = self.now(state, seat);
         let place = &mut state.seats[seat];
-        place.known = place.disk.clone();
+        (place.known, place.rest, place.claim) = (place.disk.clone(), None, None);
         let durable = Durable::clone(&place.disk);
-        let (member, commands) = Member::start(identity(seat), durable, self.configs[seat].clone(), now);
+        let (member, commands) =
+            Member::start(identity(seat), durable, self.configs[seat].clone(), former, now);
         let mut more = Vec::new();
         for command in commands {
             self.carry_out(state, seat, &member, command, &mut more);
@@ -178,7 +249,11 @@ impl Group {
         if member.is_faulty() {
             state.breach.get_or_insert(Breach::Faulty);
         }
-        self.bound_copy(state, seat, member.claim(now));
+        let claim = member.claim(now);
+        self.bound_copy(state, seat, claim);
+        if self.standby[seat].is_some() && matches!(state.seats[seat].order.1, Order::Run { .. }) {
+            state.seats[seat].claim = claim.or(state.seats[seat].claim);
+        }
         state.seats[seat].process = Process::Up(Shared::new(member));
     }
 

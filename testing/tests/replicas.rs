@@ -1,0 +1,182 @@
+//! Two controllers in the leader's cluster: the death of one is no reason to move, and a frozen one does no harm.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::time::Duration;
+
+use flagship_testing::{
+    Controller, History, PATIENCE, Presence, Recorder, Replicated, Selection, Site, TestResult, sites,
+};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
+use tokio::time::sleep;
+
+const GROUP: &str = "default";
+const PAYLOAD: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: web-content}
+data: {index.html: hello}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: nginx}]}
+";
+/// Longer than any lease, stop budget or election at profile Balanced: what has not moved by then stays.
+const QUIET: Duration = Duration::from_secs(7);
+
+struct Group {
+    newyork: Replicated,
+    sheffield: Site,
+    gotham: Site,
+    recorder: Recorder,
+}
+
+impl Group {
+    /// newyork, with two controllers, leads.
+    async fn form() -> TestResult<Group> {
+        let (newyork, others) = tokio::join!(Replicated::start("newyork"), sites(["sheffield", "gotham"]));
+        let (newyork, [sheffield, gotham]) = (newyork?, others?);
+        let selection = Selection::new()
+            .kind::<Deployment>()
+            .kind::<ConfigMap>()
+            .in_namespace(GROUP)
+            .labelled("flagship.dev/payload-of");
+        let recorder = Recorder::start(&[&newyork, &sheffield, &gotham], selection).await?;
+        let founder = newyork.manifest("replicated", 10).ready().payload(PAYLOAD);
+        newyork.apply_in(GROUP, &founder.yaml()).await?;
+        newyork.wait_until_leading(GROUP).await?;
+        for (site, rank) in [(&sheffield, 5), (&gotham, 3)] {
+            let joins = site.manifest("replicated", rank).joins(&[&newyork]);
+            site.apply_in(GROUP, &joins.payload(PAYLOAD).yaml()).await?;
+            site.wait_until_following(GROUP, &newyork).await?;
+        }
+        let group = Group {
+            newyork,
+            sheffield,
+            gotham,
+            recorder,
+        };
+        // The active one renews its Lease more often once it has heard of the other.
+        sleep(Duration::from_secs(3)).await;
+        Ok(group)
+    }
+
+    async fn term(&self) -> TestResult<i64> {
+        Ok(self.newyork.status(GROUP).await?.term.unwrap())
+    }
+
+    /// Waits until newyork leads in a later term than this one, and stays so.
+    async fn is_led_by_newyork_after(&self, term: i64) -> TestResult<i64> {
+        let newyork = &self.newyork;
+        newyork
+            .wait_until("newyork was elected again", PATIENCE, async |_| {
+                let status = newyork.status(GROUP).await?;
+                Ok::<_, kube::Error>(status.leading && status.term.is_some_and(|now| now > term))
+            })
+            .await?;
+        sleep(QUIET).await;
+        newyork.wait_until_leading(GROUP).await?;
+        for site in [&self.sheffield, &self.gotham] {
+            site.wait_until_following(GROUP, newyork).await?;
+        }
+        self.term().await
+    }
+}
+
+/// Every object of the payload has been in newyork from the beginning to the end, and nowhere else.
+fn never_moved(history: &History) {
+    assert_eq!(history.overlaps(Presence::Possible), [], "{history}");
+    let spans = history.spans();
+    assert_eq!(spans.len(), 2, "each object was created once: {history}");
+    assert!(spans.iter().all(|span| span.cluster == "newyork"), "{history}");
+}
+
+async fn ends(controller: &Controller) -> TestResult {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while controller.is_running()? {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "it goes on beside the other"
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_loss_of_one_of_two_controllers_moves_nothing() -> TestResult {
+    let group = Group::form().await?;
+    let (first, second) = (&group.newyork.controller, group.newyork.second());
+
+    let term = group.term().await?;
+    group.recorder.mark("the active controller is killed");
+    first.kill().await?;
+    let term = group.is_led_by_newyork_after(term).await?;
+    first.start()?;
+    first.wait_until_ready().await?;
+    sleep(Duration::from_secs(3)).await;
+
+    group.recorder.mark("the active controller is frozen");
+    second.freeze()?;
+    let term = group.is_led_by_newyork_after(term).await?;
+    group.recorder.mark("it goes on");
+    second.thaw()?;
+    ends(second).await?;
+    second.start()?;
+    second.wait_until_ready().await?;
+    sleep(Duration::from_secs(3)).await;
+
+    group.recorder.mark("the active controller is told to end");
+    let ended = first.terminate(PATIENCE).await?;
+    assert!(ended.success(), "{ended}");
+    group.is_led_by_newyork_after(term).await?;
+
+    never_moved(&group.recorder.finish().await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_replica_that_is_not_elected_stops_the_payload_before_it_starts_elsewhere() -> TestResult {
+    let group = Group::form().await?;
+    // newyork is alone for a while: neither can it ask for votes, nor is it heard.
+    group
+        .recorder
+        .mark("the active controller is frozen, and the others hear nobody");
+    group.newyork.controller.freeze()?;
+    group.sheffield.controller.freeze()?;
+    group.gotham.controller.freeze()?;
+    let newyork = &group.newyork;
+    newyork
+        .wait_until("the payload is gone", PATIENCE, async |_| {
+            let payload = newyork.status(GROUP).await?.payload;
+            Ok::<_, kube::Error>(
+                payload.is_none_or(|payload| payload.objects.iter().all(|object| !object.owned)),
+            )
+        })
+        .await?;
+    group.recorder.mark("the others go on, without newyork");
+    newyork.second().freeze()?;
+    group.sheffield.controller.thaw()?;
+    group.gotham.controller.thaw()?;
+    group.sheffield.wait_until_leading(GROUP).await?;
+    group.recorder.mark("all go on");
+    newyork.controller.thaw()?;
+    newyork.second().thaw()?;
+    ends(&newyork.controller).await?;
+    newyork.wait_until_leading(GROUP).await?;
+
+    let history = group.recorder.finish().await?;
+    assert_eq!(history.overlaps(Presence::Possible), [], "{history}");
+    Ok(())
+}
