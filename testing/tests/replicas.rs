@@ -9,7 +9,8 @@
 use std::time::Duration;
 
 use flagship_testing::{
-    Controller, History, PATIENCE, Presence, Recorder, Replicated, Selection, Site, TestResult, sites,
+    Controller, Failure, History, PATIENCE, Presence, Recorder, Replicated, Selection, Site, TestResult,
+    sites,
 };
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -44,7 +45,7 @@ struct Group {
 
 impl Group {
     /// newyork, with two controllers, leads.
-    async fn form() -> TestResult<Group> {
+    async fn form() -> Result<Group, Failure> {
         let (newyork, others) = tokio::join!(Replicated::start("newyork"), sites(["sheffield", "gotham"]));
         let (newyork, [sheffield, gotham]) = (newyork?, others?);
         let selection = Selection::new()
@@ -72,12 +73,12 @@ impl Group {
         Ok(group)
     }
 
-    async fn term(&self) -> TestResult<i64> {
+    async fn term(&self) -> Result<i64, Failure> {
         Ok(self.newyork.status(GROUP).await?.term.unwrap())
     }
 
     /// Waits until newyork leads in a later term than this one, and stays so.
-    async fn is_led_by_newyork_after(&self, term: i64) -> TestResult<i64> {
+    async fn is_led_by_newyork_after(&self, term: i64) -> Result<i64, Failure> {
         let newyork = &self.newyork;
         newyork
             .wait_until("newyork was elected again", PATIENCE, async |_| {
