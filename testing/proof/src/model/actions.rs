@@ -132,7 +132,8 @@ impl Group {
         let place = &state.seats[state.turn];
         let after = self.standby[state.turn];
         let at = place.rest.zip(after).map(|(rest, after)| rest.since + after);
-        place.former.is_none() && at.is_some_and(|at| (at..=at + 1).contains(&state.instant))
+        let rests = !matches!(place.process, Process::Up(_));
+        rests && place.former.is_none() && at.is_some_and(|at| (at..=at + 1).contains(&state.instant))
     }
 
     /// What is to be done at the seat at this instant, in the usual order.

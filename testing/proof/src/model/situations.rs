@@ -246,13 +246,12 @@ fn replicated(name: &'static str, more: i64) -> Group {
 
 fn replicated_cut_off(name: &'static str, more: i64) -> Group {
     let kinds = [Mishap::Pause, Mishap::Cut, Mishap::Haunting];
-    let bounds = only(bounds(22 + more, 4, 3), 2, &kinds);
+    let bounds = only(bounds(17 + more, 4, 3), 2, &kinds);
     three(name, bounds).standby(0, STANDBY).cut(0, 1).led_by_first()
 }
 
 fn replicated_handover(name: &'static str, more: i64) -> Group {
-    let kinds = [Mishap::Pause, Mishap::Haunting];
-    let bounds = only(bounds(20 + more, 4, 2), 2, &kinds);
+    let bounds = only(bounds(16 + more, 4, 1), 1, &[Mishap::Pause]);
     let opening = three(name, bounds).standby(0, STANDBY).wish(0, Event::Resign);
     opening.cut(1, 2).led_by_first()
 }

@@ -124,8 +124,6 @@ impl Group {
                 if let Process::Paused(member) = &state.seats[seat].process {
                     state.seats[seat].process = Process::Up(member.clone());
                 }
-                let rest = state.seats[seat].rest.take();
-                state.seats[seat].claim = rest.and_then(|rest| rest.claim);
             }
             Action::Replace { written } => self.replace(state, seat, written),
             Action::Haunt => self.haunt(state, seat, Event::Tick),
@@ -162,28 +160,37 @@ impl Group {
         self.step(state, flight.to, Event::Received(received));
     }
 
-    /// A controller dies or stands still where another stands by.
+    /// A controller dies or stands still where another stands by. One that went on and did nothing has rested all the time.
     fn rest(&self, state: &mut State, seat: usize) {
-        if self.standby[seat].is_none() {
+        if self.standby[seat].is_none() || state.seats[seat].rest.is_some() {
             return;
         }
         let place = &mut state.seats[seat];
+        if let Some(copy) = &mut place.copy
+            && place.order.1 == Order::Hold
+        {
+            // The second controller rests before it could decide: nobody is left who could stop it.
+            copy.until = copy.until.min(state.instant);
+        }
         place.rest = Some(Rest {
             since: state.instant,
             claim: place.claim.take(),
         });
     }
 
-    /// The controller that stands by takes over. Nobody stops the payload before it does.
+    /// The controller that stands by takes over. Nobody stops the payload before it does; of a stop that is interrupted
+    /// nothing is promised but that it began in time.
     fn replace(&self, state: &mut State, seat: usize, written: bool) {
         let place = &mut state.seats[seat];
         if let Process::Paused(member) = &place.process {
             place.former = Some(member.clone());
         }
-        place.order = (0, Order::Hold);
-        if let Some(copy) = &mut place.copy {
+        if let Some(copy) = &mut place.copy
+            && matches!(place.order.1, Order::Run { .. })
+        {
             copy.until = i64::MAX;
         }
+        place.order = (0, Order::Hold);
         let former = place.rest.take().and_then(|rest| rest.claim);
         let write = place.write.take();
         if let Some(write) = write.filter(|_| written) {
@@ -248,6 +255,9 @@ impl Group {
         }
         if member.is_faulty() {
             state.breach.get_or_insert(Breach::Faulty);
+        }
+        if let Some(rest) = state.seats[seat].rest.take() {
+            state.seats[seat].claim = rest.claim;
         }
         let claim = member.claim(now);
         self.bound_copy(state, seat, claim);
