@@ -6,6 +6,7 @@ use super::Error;
 use super::connect::ClusterArgs;
 use crate::controller::{self, Options};
 use crate::observe::logs;
+use crate::peer::Versions;
 
 /// Run the controller of one cluster
 ///
@@ -49,6 +50,7 @@ impl Args {
             metrics_address: self.metrics_address,
             keep_payload_on_exit: self.keep_payload_on_exit,
             instance: std::env::var("HOSTNAME").ok(),
+            protocol: Versions::SPOKEN,
         };
         Ok(controller::run(options).await?)
     }

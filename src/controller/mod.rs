@@ -40,6 +40,8 @@ pub use supervisor::{Error, run};
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::peer::Versions;
+
 /// Names the addresses of the fleet, separated by commas, that need not answer before a member founds a group.
 pub const FOUND_WITHOUT_ANNOTATION: &str = "flagship.dev/found-without";
 
@@ -58,4 +60,6 @@ pub struct Options {
     pub keep_payload_on_exit: bool,
     /// Tells controllers apart, in Events too: the Pod's name.
     pub instance: Option<String>,
+    /// The protocol versions to speak with other controllers.
+    pub protocol: Versions,
 }

@@ -121,7 +121,10 @@ pub async fn run(options: Options) -> Result<(), Error> {
         watching: watching.clone(),
         catalog: Arc::new(Catalog::new(access.clone())),
         access,
-        transport: Transport::start(peer::Config::default())?,
+        transport: Transport::start(peer::Config {
+            protocol: options.protocol,
+            ..peer::Config::default()
+        })?,
         events,
         metrics,
         exit: CancellationToken::new(),

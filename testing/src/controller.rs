@@ -95,6 +95,11 @@ impl Controller {
         self.process.start()
     }
 
+    /// From its next start on it is another release of Flagship: this program, by the same arguments.
+    pub fn upgrade(&self, program: impl Into<PathBuf>) {
+        self.process.replace_program(program.into());
+    }
+
     /// Whether it runs; a frozen one does.
     ///
     /// # Errors

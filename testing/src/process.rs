@@ -54,10 +54,12 @@ pub(crate) struct ProcessId {
     pub(crate) start_ticks: u64,
 }
 
-/// A process that is started, harmed and started again, always by the same command line.
+/// A process that is started, harmed and started again, by the same arguments.
 #[derive(Debug)]
 pub(crate) struct Process {
     command: CommandLine,
+    /// What it runs instead from its next start on.
+    replacement: Mutex<Option<PathBuf>>,
     lifetime: Lifetime,
     child: Mutex<Option<Child>>,
 }
@@ -67,6 +69,7 @@ impl Process {
     pub(crate) fn new(command: CommandLine, lifetime: Lifetime) -> Self {
         Self {
             command,
+            replacement: Mutex::new(None),
             lifetime,
             child: Mutex::new(None),
         }
@@ -90,8 +93,17 @@ impl Process {
                 process: self.command.role.clone(),
             });
         }
-        *child = Some(spawn(&self.command, self.lifetime)?);
+        let mut command = self.command.clone();
+        if let Some(program) = &*self.replacement.lock().unwrap_or_else(PoisonError::into_inner) {
+            command.program.clone_from(program);
+        }
+        *child = Some(spawn(&command, self.lifetime)?);
         Ok(())
+    }
+
+    /// Runs another program by the same arguments from the next start on.
+    pub(crate) fn replace_program(&self, program: PathBuf) {
+        *self.replacement.lock().unwrap_or_else(PoisonError::into_inner) = Some(program);
     }
 
     /// How it ended, if it was started and has.

@@ -95,6 +95,20 @@ impl Group {
     }
 }
 
+/// Makes the replica that stands by another release, and then the active one, which passes its part on when it ends.
+async fn upgrade([active, standby]: [&Controller; 2]) -> TestResult {
+    for controller in [standby, active] {
+        controller.upgrade(env!("CARGO_BIN_EXE_next_release"));
+        let ended = controller.terminate(PATIENCE).await?;
+        assert!(ended.success(), "{ended}");
+        controller.start()?;
+        controller.wait_until_ready().await?;
+        // The active one passes its part on only to a replica that it knows of.
+        sleep(Duration::from_secs(3)).await;
+    }
+    Ok(())
+}
+
 /// Every object of the payload has been in newyork from the beginning to the end, and nowhere else.
 fn never_moved(history: &History) {
     assert_eq!(history.overlaps(Presence::Possible), [], "{history}");
@@ -143,6 +157,30 @@ async fn the_loss_of_one_of_two_controllers_moves_nothing() -> TestResult {
     assert!(ended.success(), "{ended}");
     group.is_led_by_newyork_after(term).await?;
 
+    never_moved(&group.recorder.finish().await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rolling_upgrade_to_a_release_with_a_newer_protocol_moves_no_leader() -> TestResult {
+    let group = Group::form().await?;
+    let term = group.term().await?;
+    group.recorder.mark("a follower is upgraded");
+    let follower = &group.gotham.controller;
+    follower.upgrade(env!("CARGO_BIN_EXE_next_release"));
+    follower.terminate(PATIENCE).await?;
+    follower.start()?;
+    follower.wait_until_ready().await?;
+    group.gotham.wait_until_following(GROUP, &group.newyork).await?;
+    assert_eq!(
+        group.term().await?,
+        term,
+        "a follower is no reason for an election"
+    );
+
+    group.recorder.mark("the leader's controllers are upgraded");
+    upgrade([&group.newyork.controller, group.newyork.second()]).await?;
+    group.is_led_by_newyork_after(term).await?;
     never_moved(&group.recorder.finish().await?);
     Ok(())
 }

@@ -8,6 +8,7 @@ mod handover;
 mod idle;
 mod machine;
 mod progress;
+mod replica;
 mod report;
 
 use std::process::ExitCode;
@@ -23,15 +24,14 @@ use crate::report::Report;
 
 const NOTES: &str = "\
 Failover: every process of the leader's cluster, its controller too, gets SIGKILL; the times run from there to the \
-watch events of the survivors. The cluster is then brought back, which is not measured. Handover: the rank is changed \
+watch events of the survivors. The cluster is then brought back, which is not measured. Replica: the active one of the \
+leader's two controllers gets SIGKILL; where the other is elected in time, the payload is never gone. Handover: the rank is changed \
 to and fro, and the times run from the watch events of the one cluster to those of the other.
 
 Each kind is also written to target/bench as JSON. A goal that is missed is told and is no failure; a move that \
 does not happen, or a second copy in a planned one, is.";
 
-/// Measure failover, planned handover and the idle controller on three real control planes.
-///
-/// Members are at profile Fast, and the payload has ten objects; the idle controllers are at profile Balanced.
+/// Measure failover, planned handover, the loss of a replica and the idle controller on three real control planes.
 #[derive(Debug, Parser)]
 #[command(name = "bench", after_help = NOTES)]
 struct Arguments {
@@ -42,6 +42,10 @@ struct Arguments {
     /// How many planned handovers are made
     #[arg(long, value_name = "N", default_value_t = 100)]
     handovers: usize,
+
+    /// How many times one of the leader's two controllers is killed, at each of two timing profiles
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    replicas: usize,
 
     /// How long the idle controllers are watched
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
@@ -60,6 +64,7 @@ struct Arguments {
 enum Kind {
     Failover,
     Handover,
+    Replica,
     Idle,
 }
 
@@ -85,6 +90,13 @@ const HANDOVER: &[Limit] = &[Limit {
     figure: "last gone to first there",
     percentile: 99,
     at_most_ms: 100.0,
+}];
+
+/// No failover in 99 of 100.
+const REPLICA: &[Limit] = &[Limit {
+    figure: "payload gone",
+    percentile: 99,
+    at_most_ms: 0.0,
 }];
 
 fn main() -> ExitCode {
@@ -123,7 +135,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
             kept(failover::measure(&group, &mut figures).await)?;
             reports.push(Report::of_moves(
                 "failover",
-                "the leader's cluster lost",
+                "the leader's cluster lost; three members at profile Fast, 10 objects",
                 &figures,
                 FAILOVER,
                 load.end()?,
@@ -135,11 +147,22 @@ async fn run(arguments: &Arguments) -> Result<()> {
             kept(handover::measure(&group, &mut figures).await)?;
             reports.push(Report::of_moves(
                 "handover",
-                "a member of higher rank",
+                "a member of higher rank; three members at profile Fast, 10 objects",
                 &figures,
                 HANDOVER,
                 load.end()?,
             ));
+        }
+    }
+    for (kind, profile, limits) in [("replica", "Balanced", REPLICA), ("replica-fast", "Fast", &[])] {
+        if chosen(Kind::Replica) && arguments.replicas > 0 {
+            progress::say("starting three control planes\n");
+            let load = Load::begin()?;
+            let mut figures = Figures::new(kind, arguments.replicas);
+            kept(replica::measure(profile, &mut figures).await)?;
+            let cause =
+                format!("one of the leader's two controllers killed; three members at profile {profile}");
+            reports.push(Report::of_moves(kind, &cause, &figures, limits, load.end()?));
         }
     }
     if chosen(Kind::Idle) {

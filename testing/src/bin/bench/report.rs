@@ -8,7 +8,6 @@ use flagship_testing::{Error, Result, target_folder};
 use serde::Serialize;
 
 use crate::figures::{Distribution, Figures, Goal, Limit, Sample};
-use crate::group::OBJECTS;
 use crate::idle::{self, Cost};
 use crate::machine::Machine;
 
@@ -53,7 +52,7 @@ impl Report {
         };
         Self {
             kind,
-            title: format!("{kind}: {cause}; three members at profile Fast, {OBJECTS} objects, {runs} runs"),
+            title: format!("{kind}: {cause}, {runs} runs"),
             machine,
             goals: figures.goals(limits),
             measured: Measured::Moves {
