@@ -323,14 +323,22 @@ impl Switchboard {
         }
     }
 
-    /// The other side has opened a channel that was asked for; false if it was not.
-    pub(in super::super) fn accepted(&mut self, now: Instant, id: ConnectionId, accept: Accept) -> bool {
+    /// The other side has opened a channel that was asked for; false if it was not, or if its certificate ought to have been
+    /// found good and was not looked at.
+    pub(in super::super) fn accepted(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        accept: Accept,
+        is_certified: bool,
+    ) -> bool {
         self.heard(now, id);
         let Some(instance) = self.links.get(&id).map(|link| link.opened.instance) else {
             return true;
         };
-        let accepted = self.pairs.get_mut(&instance).map(|pair| pair.accepted(accept));
-        let Some(Some(mut opened)) = accepted else {
+        let pair = self.pairs.get_mut(&instance);
+        let accepted = pair.and_then(|pair| pair.accepted(id, accept, is_certified));
+        let Some(mut opened) = accepted else {
             return false;
         };
         self.joined(id, instance, opened.key);
