@@ -230,6 +230,8 @@ impl Ledger {
                             && let Some(owners) = stopping.sweep.owners.get_mut(namespace)
                         {
                             owners.uids.remove(uid);
+                            // What it owns stays with it, also where the order came before its UID was known.
+                            owners.unlearned.remove(key);
                             if is_scaled {
                                 owners.scaled.insert(uid.clone());
                             }

@@ -219,3 +219,35 @@ fn replicas_that_a_stop_took_away_come_back_though_the_document_says_none_and_th
     desk.watched("Deployment x", &scaled);
     assert_eq!(desk.plan(), NOTHING);
 }
+
+#[test]
+fn what_stays_is_known_by_its_uid_from_then_on_and_not_by_its_name() {
+    let mut before = Desk::running(&manifest("Deployment", "x"));
+    let mut inventory = before.ledger.saved.clone();
+    inventory.entries[0].uid = None;
+    let running = deployment(&mut before, 2, 1, 1, 2);
+    let emptied = deployment(&mut before, 0, 2, 2, 0);
+    for (policy, scaled) in [
+        (DemotionPolicy::ScaleToZero, BTreeSet::from(["u-x".to_owned()])),
+        (DemotionPolicy::Keep, BTreeSet::new()),
+    ] {
+        let mut desk = Desk::new(inventory.clone());
+        desk.stop_by(policy);
+        assert_eq!(desk.plan(), ["Look Deployment x"]);
+        desk.answer("Deployment x", Outcome::Object(running.clone()));
+        if policy == DemotionPolicy::ScaleToZero {
+            assert_eq!(desk.plan(), ["Scale @12 Deployment x"]);
+            desk.answer("Deployment x", Outcome::Object(emptied.clone()));
+        }
+        desk.plan();
+        let owners = match &desk.ledger.mode {
+            Mode::Stopping(stopping) => stopping.sweep.owners["shop"].clone(),
+            mode => panic!("{mode:?}"),
+        };
+        assert_eq!(
+            (owners.uids, owners.scaled, owners.unlearned),
+            (BTreeSet::new(), scaled, BTreeSet::new()),
+            "{policy:?}"
+        );
+    }
+}
