@@ -97,7 +97,7 @@ impl Switchboard {
         };
         let guesser = match pair.proven_by() {
             Some(seat) => Guesser::Group(seat),
-            None => Guesser::Stranger(link.opened.remote),
+            None => Guesser::stranger(link.opened.remote),
         };
         let is_stranger = !pair.is_trusted();
         if pair.is_full() || is_stranger && link.tried.contains(&(id, open.former)) {
