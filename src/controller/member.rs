@@ -360,10 +360,7 @@ impl Shell {
     fn deadline(&self, review_at: Instant) -> Instant {
         let due = self.member.as_ref().and_then(Member::deadline);
         let due = due.map(|tick| Instant::now() + at(tick).saturating_sub(boottime()));
-        [due, self.ear.retry_at()]
-            .into_iter()
-            .flatten()
-            .fold(review_at, Instant::min)
+        due.map_or(review_at, |due| due.min(review_at))
     }
 
     // === the object ===
