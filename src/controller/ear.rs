@@ -46,7 +46,11 @@ impl Ear {
         let address = SocketAddr::new(ip.unwrap_or(spec.listen.ip()), spec.listen.port());
         let former = self.open.take();
         let opened = match former {
-            Some(open) if open.address == address && open.group == group => {
+            Some(open)
+                if open.address == address
+                    && open.group == group
+                    && is_proof_enough(&open.credentials, &credentials) =>
+            {
                 if open.credentials == credentials {
                     self.open = Some(open);
                     return self.error.take().is_some();
@@ -103,8 +107,10 @@ impl Ear {
         std::future::pending().await
     }
 
+    /// Listens no more, and ends all channels.
     pub(super) fn close(&mut self) {
         self.open = None;
+        self.error = None;
     }
 
     /// Sends a message; nothing while nothing is open, since nobody could answer.
@@ -123,6 +129,16 @@ impl Ear {
     /// Why nothing is heard.
     pub(super) fn error(&self) -> Option<&str> {
         self.error.as_deref()
+    }
+}
+
+/// Whether everybody who is accepted by the former credentials is accepted by these: otherwise the channels that are open
+/// have to end, since a certificate is looked at when one is opened only.
+fn is_proof_enough(former: &Credentials, credentials: &Credentials) -> bool {
+    match (&former.identity, &credentials.identity) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(former), Some(identity)) => identity.accepts_all_of(former),
     }
 }
 

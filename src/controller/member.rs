@@ -606,9 +606,17 @@ impl Shell {
         let Some(spec) = &self.spec else { return };
         let trouble = self.ear.error().map(str::to_owned);
         let identity = self.certificate.identity();
-        let is_known = identity.is_some() || spec.tls_secret.is_none();
-        let credentials = self.callsign.credentials(Instant::now()).filter(|_| is_known);
-        let Some(credentials) = credentials else { return };
+        if identity.is_none() && spec.tls_secret.is_some() {
+            // Without the certificate that is asked for it must not go on as if none were.
+            if self.certificate.is_lacking() && self.ear.is_open() {
+                self.ear.close();
+                self.dirty = true;
+            }
+            return;
+        }
+        let Some(credentials) = self.callsign.credentials(Instant::now()) else {
+            return;
+        };
         let credentials = Credentials {
             identity,
             ..credentials
