@@ -78,6 +78,8 @@ pub(super) struct Shell {
     certificate: certificate::Keeper,
     ear: Ear,
     own_address: OwnAddress,
+    /// Whether the member waits for the controller's address before it takes part.
+    awaits_address: bool,
     spec: Option<ValidSpec>,
     spec_problems: Vec<String>,
     memory_trouble: Option<String>,
@@ -183,6 +185,7 @@ impl Shell {
             certificate: certificate::Keeper::default(),
             ear: Ear::new(Arc::from(id.to_string())),
             own_address: OwnAddress::new(),
+            awaits_address: false,
             spec: None,
             spec_problems: Vec::new(),
             memory_trouble,
@@ -272,6 +275,10 @@ impl Shell {
                     self.judge_fitness();
                 }
                 () = self.own_address.changed() => self.dirty = true,
+                () = self.shared.load_balancer.answered(), if self.awaits_address => {
+                    self.follow_load_balancer();
+                    self.pursue();
+                }
                 () = self.callsign.changed() => self.take_credentials(),
                 () = self.certificate.changed() => self.take_credentials(),
                 trouble = self.finalizer.failed() => {
@@ -393,15 +400,23 @@ impl Shell {
         {
             self.own_address.check(address, &self.shared.tasks);
         }
+        self.pursue();
+    }
+
+    /// Does what the object, as it stands, asks for.
+    fn pursue(&mut self) {
         let is_deleted = self.object.metadata.deletion_timestamp.is_some();
+        let is_asked_for = |spec: &ValidSpec| self.service_address(spec).is_none();
+        self.awaits_address = self.member.is_none() && self.spec.as_ref().is_some_and(is_asked_for);
         let standing = lifecycle::Standing {
             has_member: self.member.is_some(),
+            awaits_address: self.awaits_address,
             is_deleted,
             is_leaving: self.leaving_since.is_some(),
             is_alone: lifecycle::is_alone(self.durable.as_ref(), self.id),
             order: self.order.1,
         };
-        if is_deleted {
+        if is_deleted && !self.awaits_address {
             self.leaving_since.get_or_insert_with(Instant::now);
         }
         let config = self.config();
@@ -482,6 +497,10 @@ impl Shell {
 
     /// Takes up what a person asks for by an annotation.
     fn take_petition(&mut self) {
+        if self.awaits_address {
+            // Nobody could carry it out yet.
+            return;
+        }
         let text = self.object.annotations().get(REQUEST_ANNOTATION);
         let roster = self.member.as_ref().and_then(Member::roster);
         let taken = self
