@@ -627,7 +627,7 @@ impl Shell {
         let identity = self.certificate.identity();
         if identity.is_none() && spec.tls_secret.is_some() {
             // Without the certificate that is asked for it must not go on as if none were.
-            if self.certificate.is_lacking() && self.ear.is_open() {
+            if self.certificate.is_lacking() && (self.ear.is_open() || self.ear.error().is_some()) {
                 self.ear.close();
                 self.dirty = true;
             }
