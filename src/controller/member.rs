@@ -91,6 +91,8 @@ pub(super) struct Shell {
     eligibility: Eligibility,
     /// The election's newest order, and its number.
     order: (u64, Order),
+    /// Whether it waits until the payload was read.
+    owes_order: bool,
     chronicle: Chronicle,
     elected_at: Option<Instant>,
     petition: Petition,
@@ -195,6 +197,7 @@ impl Shell {
             source_trouble: None,
             eligibility,
             order: (0, Order::Hold),
+            owes_order: false,
             chronicle: Chronicle::recall(&status),
             elected_at: None,
             petition: Petition::recall(status.request.clone()),
@@ -705,6 +708,10 @@ impl Shell {
     }
 
     fn send_order(&mut self) {
+        self.owes_order = self.waits_for_payload();
+        if self.owes_order {
+            return;
+        }
         let group = self.member.as_ref().and_then(Member::group);
         self.application.order(self.order.1, group);
     }

@@ -55,7 +55,7 @@ impl Shell {
         {
             self.tell(true, "Applying", reason, note);
         }
-        if is_same_text && is_same_policy && is_same_account {
+        if is_same_text && is_same_policy && is_same_account && !self.owes_order {
             return;
         }
         if let Some(error) = self.application.error().filter(|_| !is_same_text) {
@@ -64,6 +64,15 @@ impl Shell {
         if self.order.1 != Order::Hold {
             self.send_order();
         }
+    }
+
+    /// Whether the newest order is given only once the payload was read. A stop that has no list to go by looks for the
+    /// payload's objects, and before that nobody is told that none are left.
+    pub(super) fn waits_for_payload(&self) -> bool {
+        let is_first = !self.application.has_begun();
+        let is_listed = !self.store.inventory().entries.is_empty();
+        let trouble = self.source_trouble.as_ref().map(|(reason, _)| *reason);
+        is_blind_stop(self.order.1, is_first, is_listed, trouble)
     }
 
     /// Whether the payload has been unwell here for longer than it may be.
@@ -99,6 +108,31 @@ impl Shell {
             Some((sources::PENDING, _)) => Verdict::Untried,
             Some((_, why)) if !self.application.has_payload() => Verdict::Refused(why),
             _ => self.eligibility.verdict(),
+        }
+    }
+}
+
+/// Whether this order would stop what nobody has said yet: the first one, with the payload being read and nothing listed.
+fn is_blind_stop(order: Order, is_first: bool, is_listed: bool, trouble: Option<&str>) -> bool {
+    order == Order::Stop && is_first && !is_listed && trouble == Some(sources::PENDING)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_stop_waits_until_the_payload_was_read_unless_there_is_a_list_to_go_by() {
+        let pending = Some(sources::PENDING);
+        assert!(is_blind_stop(Order::Stop, true, false, pending));
+        assert!(!is_blind_stop(Order::Stop, true, true, pending));
+        assert!(
+            !is_blind_stop(Order::Stop, false, false, pending),
+            "it is to stop what it runs"
+        );
+        assert!(!is_blind_stop(Order::Run { term: 3 }, true, false, pending));
+        for known in [None, Some("PayloadSourceMissing")] {
+            assert!(!is_blind_stop(Order::Stop, true, false, known));
         }
     }
 }
