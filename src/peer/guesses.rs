@@ -35,6 +35,10 @@ const STRANGERS: usize = 65_536;
 /// no stranger stands in their way.
 const ACQUAINTANCES: usize = 65_536;
 
+/// Proofs that one source may break off on one member within [`REPORT_FORGET`] before it is taken to guess. Connections break,
+/// seldom within the round trip that a proof takes; and whoever guesses knows by then whether its word was right.
+const BROKEN_OFF: u32 = 3;
+
 /// Sources whose failures are counted for a member at most, in all.
 const REPORTS: usize = 1_024;
 
@@ -98,6 +102,7 @@ impl Bucket {
 #[derive(Clone, Copy, Debug)]
 struct Report {
     attempts: u64,
+    broken_off: u32,
     began_at: Instant,
     last_at: Instant,
     told_at: Option<Instant>,
@@ -150,19 +155,12 @@ impl Guesses {
     /// Counts a failure of whoever comes from this address; returns how many there were and within what time, if the member
     /// is to be told now.
     pub(super) fn failed(&mut self, now: Instant, address: IpAddr, seat: SeatId) -> Option<(u64, Duration)> {
-        let source = source_of(address);
         self.failed += 1;
-        if self.reports.len() >= REPORTS && !self.reports.contains_key(&(source, seat)) {
-            return None;
+        let report = self.report(now, address, seat)?;
+        if report.attempts == 0 {
+            report.began_at = now;
         }
-        let report = self.reports.entry((source, seat)).or_insert(Report {
-            attempts: 0,
-            began_at: now,
-            last_at: now,
-            told_at: None,
-        });
         report.attempts += 1;
-        report.last_at = now;
         let is_due = report
             .told_at
             .is_none_or(|at| now.duration_since(at) >= REPORT_INTERVAL);
@@ -170,6 +168,37 @@ impl Guesses {
             report.told_at = Some(now);
             (report.attempts, now.duration_since(report.began_at))
         })
+    }
+
+    /// Counts a proof that was neither finished nor refused: a failure if that is no accident any more.
+    pub(super) fn broken_off(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        seat: SeatId,
+    ) -> Option<(u64, Duration)> {
+        let report = self.report(now, address, seat)?;
+        if report.broken_off < BROKEN_OFF {
+            report.broken_off += 1;
+            return None;
+        }
+        self.failed(now, address, seat)
+    }
+
+    fn report(&mut self, now: Instant, address: IpAddr, seat: SeatId) -> Option<&mut Report> {
+        let source = source_of(address);
+        if self.reports.len() >= REPORTS && !self.reports.contains_key(&(source, seat)) {
+            return None;
+        }
+        let report = self.reports.entry((source, seat)).or_insert(Report {
+            attempts: 0,
+            broken_off: 0,
+            began_at: now,
+            last_at: now,
+            told_at: None,
+        });
+        report.last_at = now;
+        Some(report)
     }
 
     /// How many proofs have failed.
@@ -279,6 +308,26 @@ mod tests {
         assert!(guesses.take(now, Guesser::stranger(other), SEAT));
         let mapped = Guesser::stranger("::ffff:10.0.0.1".parse().unwrap());
         assert_eq!(mapped, Guesser::stranger(source(1)));
+    }
+
+    #[test]
+    fn a_few_connections_that_break_are_no_guesses_and_many_are() {
+        let (mut guesses, start) = (Guesses::default(), Instant::now());
+        let minute = |count: u64| start + Duration::from_secs(60 * count);
+        let told: Vec<_> = (0..6)
+            .map(|count| guesses.broken_off(minute(count), source(1), SEAT))
+            .collect();
+        let within = |count: u64| Duration::from_secs(60 * count);
+        let third = [Some((1, within(0))), Some((2, within(1))), Some((3, within(2)))];
+        assert_eq!((&told[..3], &told[3..]), (&[None; 3][..], &third[..]));
+        assert_eq!(guesses.count(), 3);
+        // Each source, each member and each hour begin anew.
+        assert_eq!(guesses.broken_off(minute(6), source(2), SEAT), None);
+        assert_eq!(guesses.broken_off(minute(6), source(1), OTHER), None);
+        guesses.sweep(minute(66));
+        assert_eq!(guesses.broken_off(minute(66), source(1), SEAT), None);
+        // What has failed is told all the same.
+        assert_eq!(guesses.failed(minute(66), source(2), SEAT), Some((1, within(0))));
     }
 
     #[test]
