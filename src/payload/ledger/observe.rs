@@ -389,6 +389,7 @@ impl Ledger {
             (item.kept, item.scaled, item.due) = (false, false, now);
         }
         let Finding { health, message } = examine(key, object);
+        item.last_stamp = Some(stamp.clone());
         item.seen = Seen::Ours(Live {
             uid,
             resource_version,
@@ -445,6 +446,7 @@ impl Ledger {
         let was_right = item.right;
         item.inherited = false;
         (item.seen, item.right, item.expected, item.awaited) = (Seen::Absent, false, None, None);
+        item.last_stamp = None;
         item.due = now;
         // What needs it waits for it again.
         item.settled &= !key.is_shareable();

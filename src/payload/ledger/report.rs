@@ -229,10 +229,10 @@ impl Ledger {
             return (ObjectState::Kept, message);
         }
         if let Mode::Running { term, .. } = &self.mode
-            && let Some(live) = item.live()
-            && self.is_higher(&live.stamp)
+            && let Some(stamp) = item.stamp()
+            && self.is_higher(stamp)
         {
-            return (ObjectState::Superseded, superseded(live.stamp.term, *term));
+            return (ObjectState::Superseded, superseded(stamp.term, *term));
         }
         let running = matches!(self.mode, Mode::Running { .. });
         if let Some(fault) = &item.fault {
