@@ -36,7 +36,8 @@ impl ApiServer {
 async fn ask(client: Client, lost_since: watch::Sender<Option<Instant>>) {
     loop {
         let asked_at = Instant::now();
-        let answers = matches!(timeout(ANSWER_LIMIT, is_ready(&client)).await, Ok(Ok(())));
+        let answer = timeout(ANSWER_LIMIT, ask_whether_ready(&client)).await;
+        let answers = answer.is_ok_and(|answer| is_there(&answer));
         lost_since.send_if_modified(|lost| {
             let was = *lost;
             *lost = if answers { None } else { lost.or(Some(asked_at)) };
@@ -49,10 +50,42 @@ async fn ask(client: Client, lost_since: watch::Sender<Option<Instant>>) {
     }
 }
 
+/// Whether this is the answer of an API server that is not lost. One that knows this controller and does not let it ask is
+/// there; only what it says of etcd is not to be had. One that knows it no more lets it write nothing either.
+fn is_there(answer: &Result<(), kube::Error>) -> bool {
+    match answer {
+        Ok(()) => true,
+        Err(kube::Error::Api(status)) => status.code == 403,
+        Err(_) => false,
+    }
+}
+
 /// Ready includes etcd: one without it answers, and can store nothing.
-async fn is_ready(client: &Client) -> Result<(), kube::Error> {
+async fn ask_whether_ready(client: &Client) -> Result<(), kube::Error> {
     let request = hyper::Request::get("/readyz")
         .body(Vec::new())
         .map_err(kube::Error::HttpError)?;
     client.request_text(request).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn an_api_server_that_does_not_let_us_ask_is_not_lost_and_one_without_etcd_is() {
+        let refused = |code| {
+            Err(kube::Error::Api(Box::new(
+                Status::failure("no", "No").with_code(code),
+            )))
+        };
+        assert!(is_there(&Ok(())));
+        assert!(is_there(&refused(403)));
+        for code in [401, 429, 500, 503] {
+            assert!(!is_there(&refused(code)), "{code}");
+        }
+        assert!(!is_there(&Err(kube::Error::LinesCodecMaxLineLengthExceeded)));
+    }
 }

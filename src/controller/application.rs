@@ -32,6 +32,8 @@ pub(super) struct Application {
     orders: watch::Sender<NumberedOrder>,
     /// How many orders the runner was given: more than the election gave, since each edit of the payload is one.
     orders_given: u64,
+    /// Whether one of them was more than to hold.
+    has_begun: bool,
     claim: watch::Sender<Option<payload::Claim>>,
     status: watch::Receiver<payload::Status>,
     runner: CancellationToken,
@@ -88,6 +90,7 @@ impl Application {
             account,
             orders,
             orders_given: 0,
+            has_begun: false,
             claim,
             status,
             runner,
@@ -189,11 +192,17 @@ impl Application {
         if !matches!(order, payload::Order::Run { .. }) {
             self.ordered_at = None;
         }
+        self.has_begun |= !matches!(order, payload::Order::Hold);
         self.orders_given += 1;
         self.orders.send_replace(NumberedOrder {
             number: self.orders_given,
             order,
         });
+    }
+
+    /// Whether the runner was ordered to run or to stop.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// The inventory that the runner would save first if it were ordered to run what there is to run.

@@ -126,6 +126,11 @@ impl Keeper {
         self.identity.clone()
     }
 
+    /// Whether there is none to show, and none to come before somebody mends the Secret.
+    pub(super) fn is_lacking(&self) -> bool {
+        self.identity.is_none() && self.unusable.is_some()
+    }
+
     /// What is wrong, in one word and in many.
     pub(super) fn trouble(&self) -> Option<(&'static str, &str)> {
         let unusable = self.unusable.as_deref().map(|text| ("CertificateUnusable", text));
@@ -172,8 +177,10 @@ mod tests {
     fn a_secret_that_is_half_written_changes_nothing_and_is_told() {
         let mut keeper = Keeper::default();
         let (first, second) = (secret(400), secret(400));
+        keeper.take("peer", &Reading::Awaited);
+        assert!(!keeper.is_lacking());
         keeper.take("peer", &reading(&first[..2]));
-        assert_eq!(keeper.identity(), None);
+        assert_eq!((keeper.identity(), keeper.is_lacking()), (None, true));
         let told =
             "spec.tls: the Secret peer has no key ca.crt: add it. Until then this member takes no part";
         assert_eq!(keeper.trouble(), Some(("CertificateUnusable", told)));
@@ -185,6 +192,7 @@ mod tests {
         for reading in [reading(&half), Reading::Missing, Reading::Failed("no".to_owned())] {
             keeper.take("peer", &reading);
             assert_eq!(keeper.identity().as_ref(), Some(&identity));
+            assert!(!keeper.is_lacking());
             let (reason, told) = keeper.trouble().unwrap();
             assert!(
                 reason == "CertificateUnusable" && told.contains("shows the last certificate"),

@@ -2,16 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::value::RawValue;
-use tokio::time::Instant;
 
 use crate::api::ValidSpec;
 use crate::peer::{self, Credentials, Inbox, Listener, To, Transport};
-
-/// After a port could not be listened on.
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// A member's place on the wire: closed until the spec's port could be opened.
 pub(super) struct Ear {
@@ -19,7 +14,6 @@ pub(super) struct Ear {
     pub from: Arc<str>,
     open: Option<Open>,
     error: Option<String>,
-    retry_at: Option<Instant>,
 }
 
 struct Open {
@@ -36,12 +30,11 @@ impl Ear {
             from,
             open: None,
             error: None,
-            retry_at: None,
         }
     }
 
     /// Listens where the spec says, or at `ip` in place of its address, under these credentials; with another number of the
-    /// group, as somebody else. Tells whether anything has changed.
+    /// group, as somebody else. Tells whether anything has changed. What fails is tried again with the next call.
     pub(super) fn listen(
         &mut self,
         transport: &Transport,
@@ -53,10 +46,14 @@ impl Ear {
         let address = SocketAddr::new(ip.unwrap_or(spec.listen.ip()), spec.listen.port());
         let former = self.open.take();
         let opened = match former {
-            Some(open) if open.address == address && open.group == group => {
+            Some(open)
+                if open.address == address
+                    && open.group == group
+                    && is_proof_enough(&open.credentials, &credentials) =>
+            {
                 if open.credentials == credentials {
                     self.open = Some(open);
-                    return false;
+                    return self.error.take().is_some();
                 }
                 match open.inbox.set_credentials(credentials.clone()) {
                     Ok(()) => Ok(Open { credentials, ..open }),
@@ -85,12 +82,8 @@ impl Ear {
             Ok(open) => {
                 self.open = Some(open);
                 self.error = None;
-                self.retry_at = None;
             }
-            Err(error) => {
-                self.error = Some(error.to_string());
-                self.retry_at = Some(Instant::now() + RETRY_PAUSE);
-            }
+            Err(error) => self.error = Some(error.to_string()),
         }
         true
     }
@@ -114,8 +107,10 @@ impl Ear {
         std::future::pending().await
     }
 
+    /// Listens no more, and ends all channels.
     pub(super) fn close(&mut self) {
         self.open = None;
+        self.error = None;
     }
 
     /// Sends a message; nothing while nothing is open, since nobody could answer.
@@ -135,9 +130,17 @@ impl Ear {
     pub(super) fn error(&self) -> Option<&str> {
         self.error.as_deref()
     }
+}
 
-    /// When to try again.
-    pub(super) fn retry_at(&self) -> Option<Instant> {
-        self.retry_at
+/// Whether everybody who is accepted by the former credentials is accepted by these: otherwise the channels that are open
+/// have to end, since a certificate is looked at when one is opened only.
+fn is_proof_enough(former: &Credentials, credentials: &Credentials) -> bool {
+    match (&former.identity, &credentials.identity) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(former), Some(identity)) => identity.accepts_all_of(former),
     }
 }
+
+#[cfg(test)]
+mod tests;

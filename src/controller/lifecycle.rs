@@ -13,6 +13,8 @@ use crate::election::{Config, Durable, MemberId, Order};
 pub(super) struct Standing {
     /// Whether its member takes part in the election.
     pub has_member: bool,
+    /// Whether its address is being asked for, under which it would take part.
+    pub awaits_address: bool,
     /// Whether the object is being deleted.
     pub is_deleted: bool,
     /// Whether that was acted on.
@@ -40,12 +42,15 @@ pub(super) enum Ask {
 pub(super) fn asks(standing: Standing, config: Option<Config>) -> Vec<Ask> {
     let Standing {
         has_member,
+        awaits_address,
         is_deleted,
         is_leaving,
         is_alone,
         order,
     } = standing;
     match config {
+        // Under another address it would not be known as the one that it was, and in a moment it has its own.
+        _ if !has_member && awaits_address => Vec::new(),
         // A member that begins after the deletion has not heard of it.
         Some(config) if !has_member => [Ask::Start(config)]
             .into_iter()

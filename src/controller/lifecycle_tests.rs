@@ -28,6 +28,7 @@ fn config() -> Config {
 
 const UNSERVED: Standing = Standing {
     has_member: false,
+    awaits_address: false,
     is_deleted: false,
     is_leaving: false,
     is_alone: false,
@@ -37,6 +38,25 @@ const DELETED: Standing = Standing {
     is_deleted: true,
     ..UNSERVED
 };
+
+#[test]
+fn a_member_begins_with_its_address_and_nothing_stops_while_that_is_asked_for() {
+    for unserved in [UNSERVED, DELETED] {
+        let asking = Standing {
+            awaits_address: true,
+            ..unserved
+        };
+        assert_eq!(asks(asking, Some(config())), []);
+        assert_eq!(asks(asking, None), []);
+    }
+    // Once it takes part, an address that is to be had no more changes nothing else.
+    let served = Standing {
+        has_member: true,
+        awaits_address: true,
+        ..UNSERVED
+    };
+    assert_eq!(asks(served, Some(config())), [Ask::Configure(config())]);
+}
 
 #[test]
 fn without_a_valid_spec_a_payload_stops_that_may_run_elsewhere() {

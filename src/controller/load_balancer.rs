@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const SERVICE: &str = "multi-cluster";
 /// A load balancer gets its address within seconds to minutes, and keeps it for years.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Before the first answer, for which members wait.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Asks for the Service's address, from the first time that somebody wants to know.
 #[derive(Default)]
@@ -43,6 +45,22 @@ impl LoadBalancer {
             receiver
         });
         found.borrow().clone()
+    }
+
+    /// Waits for the first answer; for ever where nobody has asked.
+    pub(super) async fn answered(&self) {
+        if let Some(found) = self.found.get() {
+            let answered = found
+                .clone()
+                .wait_for(|found| *found != Found::Asked)
+                .await
+                .is_ok();
+            if answered {
+                return;
+            }
+        }
+        // The process ends.
+        std::future::pending().await
     }
 }
 
@@ -76,7 +94,8 @@ async fn ask(services: Api<Service>, namespace: String, found: watch::Sender<Fou
                 is_news
             });
         }
-        sleep(PAUSE).await;
+        let is_known = *found.borrow() != Found::Asked;
+        sleep(if is_known { PAUSE } else { FIRST_PAUSE }).await;
     }
 }
 
@@ -98,6 +117,22 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
     use serde_json::json;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn the_first_answer_is_waited_for_whatever_it_is() {
+        let brief = Duration::from_millis(50);
+        let load_balancer = LoadBalancer::default();
+        assert!(timeout(brief, load_balancer.answered()).await.is_err());
+        let (sender, receiver) = watch::channel(Found::Asked);
+        load_balancer.found.set(receiver).unwrap();
+        assert!(timeout(brief, load_balancer.answered()).await.is_err());
+        let answering = async {
+            sender.send_replace(Found::Nothing("there is none".to_owned()));
+        };
+        tokio::join!(load_balancer.answered(), answering);
+        load_balancer.answered().await;
+    }
 
     #[test]
     fn a_service_has_an_ip_address_or_a_host_name_or_none_yet() {

@@ -78,6 +78,8 @@ pub(super) struct Shell {
     certificate: certificate::Keeper,
     ear: Ear,
     own_address: OwnAddress,
+    /// Whether the member waits for the controller's address before it takes part.
+    awaits_address: bool,
     spec: Option<ValidSpec>,
     spec_problems: Vec<String>,
     memory_trouble: Option<String>,
@@ -89,6 +91,8 @@ pub(super) struct Shell {
     eligibility: Eligibility,
     /// The election's newest order, and its number.
     order: (u64, Order),
+    /// Whether it waits until the payload was read.
+    owes_order: bool,
     chronicle: Chronicle,
     elected_at: Option<Instant>,
     petition: Petition,
@@ -183,6 +187,7 @@ impl Shell {
             certificate: certificate::Keeper::default(),
             ear: Ear::new(Arc::from(id.to_string())),
             own_address: OwnAddress::new(),
+            awaits_address: false,
             spec: None,
             spec_problems: Vec::new(),
             memory_trouble,
@@ -192,6 +197,7 @@ impl Shell {
             source_trouble: None,
             eligibility,
             order: (0, Order::Hold),
+            owes_order: false,
             chronicle: Chronicle::recall(&status),
             elected_at: None,
             petition: Petition::recall(status.request.clone()),
@@ -272,6 +278,10 @@ impl Shell {
                     self.judge_fitness();
                 }
                 () = self.own_address.changed() => self.dirty = true,
+                () = self.shared.load_balancer.answered(), if self.awaits_address => {
+                    self.follow_load_balancer();
+                    self.pursue();
+                }
                 () = self.callsign.changed() => self.take_credentials(),
                 () = self.certificate.changed() => self.take_credentials(),
                 trouble = self.finalizer.failed() => {
@@ -360,10 +370,7 @@ impl Shell {
     fn deadline(&self, review_at: Instant) -> Instant {
         let due = self.member.as_ref().and_then(Member::deadline);
         let due = due.map(|tick| Instant::now() + at(tick).saturating_sub(boottime()));
-        [due, self.ear.retry_at()]
-            .into_iter()
-            .flatten()
-            .fold(review_at, Instant::min)
+        due.map_or(review_at, |due| due.min(review_at))
     }
 
     // === the object ===
@@ -396,15 +403,23 @@ impl Shell {
         {
             self.own_address.check(address, &self.shared.tasks);
         }
+        self.pursue();
+    }
+
+    /// Does what the object, as it stands, asks for.
+    fn pursue(&mut self) {
         let is_deleted = self.object.metadata.deletion_timestamp.is_some();
+        let is_asked_for = |spec: &ValidSpec| self.service_address(spec).is_none();
+        self.awaits_address = self.member.is_none() && self.spec.as_ref().is_some_and(is_asked_for);
         let standing = lifecycle::Standing {
             has_member: self.member.is_some(),
+            awaits_address: self.awaits_address,
             is_deleted,
             is_leaving: self.leaving_since.is_some(),
             is_alone: lifecycle::is_alone(self.durable.as_ref(), self.id),
             order: self.order.1,
         };
-        if is_deleted {
+        if is_deleted && !self.awaits_address {
             self.leaving_since.get_or_insert_with(Instant::now);
         }
         let config = self.config();
@@ -485,6 +500,10 @@ impl Shell {
 
     /// Takes up what a person asks for by an annotation.
     fn take_petition(&mut self) {
+        if self.awaits_address {
+            // Nobody could carry it out yet.
+            return;
+        }
         let text = self.object.annotations().get(REQUEST_ANNOTATION);
         let roster = self.member.as_ref().and_then(Member::roster);
         let taken = self
@@ -609,9 +628,17 @@ impl Shell {
         let Some(spec) = &self.spec else { return };
         let trouble = self.ear.error().map(str::to_owned);
         let identity = self.certificate.identity();
-        let is_known = identity.is_some() || spec.tls_secret.is_none();
-        let credentials = self.callsign.credentials(Instant::now()).filter(|_| is_known);
-        let Some(credentials) = credentials else { return };
+        if identity.is_none() && spec.tls_secret.is_some() {
+            // Without the certificate that is asked for it must not go on as if none were.
+            if self.certificate.is_lacking() && (self.ear.is_open() || self.ear.error().is_some()) {
+                self.ear.close();
+                self.dirty = true;
+            }
+            return;
+        }
+        let Some(credentials) = self.callsign.credentials(Instant::now()) else {
+            return;
+        };
         let credentials = Credentials {
             identity,
             ..credentials
@@ -681,6 +708,10 @@ impl Shell {
     }
 
     fn send_order(&mut self) {
+        self.owes_order = self.waits_for_payload();
+        if self.owes_order {
+            return;
+        }
         let group = self.member.as_ref().and_then(Member::group);
         self.application.order(self.order.1, group);
     }

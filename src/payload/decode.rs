@@ -13,7 +13,7 @@ use k8s_openapi::ByteString;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::{inventory::OBJECTS_MAX, object::ObjectKey};
+use super::{fate, inventory::OBJECTS_MAX, mark::ON_DEMOTION_ANNOTATION, object::ObjectKey};
 
 /// The largest payload text. etcd takes 1.5 MB for one object, and the MultiCluster that holds the text keeps its
 /// status, inventory included, in the same object.
@@ -273,6 +273,16 @@ fn decode_document(number: usize, value: Value, documents: &mut Vec<Document>) -
             }
         }
     }
+    let on_demotion = metadata
+        .get("annotations")
+        .and_then(|annotations| annotations.get(ON_DEMOTION_ANNOTATION)?.as_str());
+    // Taken for none, a word that was to keep the object would have it deleted.
+    if on_demotion.is_some_and(|value| fate::policy_of(value).is_none()) {
+        return Err(DecodeError::UnknownOnDemotion {
+            document: number,
+            object: format!("{kind} {name}"),
+        });
+    }
     if kind == "Secret" && group.is_empty() {
         move_string_data(&mut body);
     }
@@ -446,6 +456,16 @@ pub enum DecodeError {
         object: String,
         /// `labels` or `annotations`.
         field: &'static str,
+    },
+    /// The annotation that tells what becomes of an object at a demotion says something else than it may.
+    #[error(
+        "document {document} of the payload ({object}): the annotation {ON_DEMOTION_ANNOTATION} must be `Delete`, `ScaleToZero` or `Keep`, written so; correct it or leave it out"
+    )]
+    UnknownOnDemotion {
+        /// The document's number, from one.
+        document: usize,
+        /// Kind and name.
+        object: String,
     },
     /// An object occurs twice.
     #[error("documents {first} and {second} of the payload are the same object, {object}: remove one")]

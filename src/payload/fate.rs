@@ -40,10 +40,15 @@ pub(super) fn fate(
 
 /// What an object's annotation says.
 pub(super) fn annotation(object: &Value) -> Option<DemotionPolicy> {
-    match object["metadata"]["annotations"][ON_DEMOTION_ANNOTATION].as_str() {
-        Some("Delete") => Some(DemotionPolicy::Delete),
-        Some("ScaleToZero") => Some(DemotionPolicy::ScaleToZero),
-        Some("Keep") => Some(DemotionPolicy::Keep),
+    policy_of(object["metadata"]["annotations"][ON_DEMOTION_ANNOTATION].as_str()?)
+}
+
+/// The policy that the value of the annotation names; none where it names none.
+pub(super) fn policy_of(value: &str) -> Option<DemotionPolicy> {
+    match value {
+        "Delete" => Some(DemotionPolicy::Delete),
+        "ScaleToZero" => Some(DemotionPolicy::ScaleToZero),
+        "Keep" => Some(DemotionPolicy::Keep),
         _ => None,
     }
 }

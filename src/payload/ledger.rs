@@ -274,7 +274,7 @@ impl Ledger {
     /// a leader that was elected later, so nothing is written until it bears it no more, or until an order has that term.
     fn superseded(&self) -> Option<(&ObjectKey, u64)> {
         self.items.iter().find_map(|(key, item)| {
-            let stamp = &item.live()?.stamp;
+            let stamp = item.stamp()?;
             self.is_higher(stamp).then_some((key, stamp.term))
         })
     }
@@ -439,6 +439,7 @@ impl Ledger {
     fn forget_what_was_seen(&mut self) {
         for item in self.items.values_mut() {
             (item.seen, item.right, item.expected) = (Seen::Unknown, false, None);
+            item.last_stamp = None;
         }
     }
 

@@ -25,6 +25,18 @@ pub(super) fn need_upgrade(object: &Value) -> bool {
     entries.into_iter().any(|entry| is_ours(entry, "Update"))
 }
 
+/// Whether how many replicas the object has was set by us.
+pub(super) fn own_replicas(object: &Value) -> bool {
+    let entries = object["metadata"]["managedFields"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    entries.into_iter().any(|entry| {
+        (is_ours(entry, "Update") || is_ours(entry, "Apply"))
+            && entry["fieldsV1"]["f:spec"]["f:replicas"].is_object()
+    })
+}
+
 /// The JSON patch that notes them as applied instead. It holds for the object as it is here only, by its UID and resource
 /// version.
 pub(super) fn upgrade_patch(object: &Value) -> Value {
@@ -89,6 +101,21 @@ mod tests {
             assert!(!need_upgrade(&object(json!([other]))), "{other}");
         }
         assert!(!need_upgrade(&json!({"metadata": {}})));
+    }
+
+    #[test]
+    fn replicas_are_ours_by_either_operation_and_nobody_elses() {
+        let noted = |manager: &str, operation: &str, fields: Value| {
+            own_replicas(&object(
+                json!([{"manager": manager, "operation": operation, "fieldsV1": fields}]),
+            ))
+        };
+        let replicas = json!({"f:spec": {"f:replicas": {}}});
+        assert!(noted("flagship", "Update", replicas.clone()));
+        assert!(noted("flagship", "Apply", replicas.clone()));
+        assert!(!noted("kubectl", "Update", replicas));
+        assert!(!noted("flagship", "Update", json!({"f:spec": {"f:paused": {}}})));
+        assert!(!own_replicas(&json!({"metadata": {}})));
     }
 
     #[test]

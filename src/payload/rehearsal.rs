@@ -86,23 +86,21 @@ async fn rehearse_document(
     let place = Place::of(&key, &document.version, kind);
     // A dry run is of no term and no group.
     let body = mark::stamp(document, &key, owner, "", 0);
-    let created = create(access, &place, &body).await;
-    let outcome = match created {
-        Outcome::Exists => match look(access, &place).await {
-            Outcome::Object(found) => match mark::read(owner, &found) {
-                Mark::Ours(_) => apply(access, &place, &body).await,
-                _ if key.is_shareable() => return Rehearsal::Permitted,
-                _ => {
-                    return Rehearsal::Refused {
-                        object: key,
-                        cause:
-                            "it existed before and is not of this payload: delete it or rename one of the two"
-                                .to_owned(),
-                    };
-                }
-            },
-            other => other,
+    // Looked for first: a creation is refused for ports, addresses and quotas that are taken, by the very object that a stop
+    // has kept perhaps, before it is for the object's being there.
+    let outcome = match look(access, &place).await {
+        Outcome::Object(found) => match mark::read(owner, &found) {
+            Mark::Ours(_) => apply(access, &place, &body).await,
+            _ if key.is_shareable() => return Rehearsal::Permitted,
+            _ => {
+                return Rehearsal::Refused {
+                    object: key,
+                    cause: "it existed before and is not of this payload: delete it or rename one of the two"
+                        .to_owned(),
+                };
+            }
         },
+        Outcome::Gone => create(access, &place, &body).await,
         other => other,
     };
     judge(payload, key, outcome)
@@ -162,7 +160,7 @@ fn judge_unknown_kind(payload: &Payload, document: &Document) -> Rehearsal {
 fn judge(payload: &Payload, key: ObjectKey, outcome: Outcome) -> Rehearsal {
     let failure = match outcome {
         Outcome::Failed { failure, .. } => failure,
-        // What was gone or changed meanwhile was there to be taken.
+        // What has come, gone or changed meanwhile is looked at the next time.
         _ => return Rehearsal::Permitted,
     };
     let cause = failure.to_string();

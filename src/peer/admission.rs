@@ -147,7 +147,7 @@ impl Drop for Permit {
 }
 
 /// Whom an address is counted as: an IPv6 host commands at least the 64 lower bits of its address.
-fn source_of(address: IpAddr) -> IpAddr {
+pub(super) fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) if !address.is_loopback() => {
             let [a, b, c, d, ..] = address.segments();

@@ -116,6 +116,14 @@ impl Identity {
         })
     }
 
+    /// Whether whoever was accepted by `former` is accepted by this as well, as far as the authorities go.
+    pub fn accepts_all_of(&self, former: &Self) -> bool {
+        former
+            .authorities
+            .iter()
+            .all(|authority| self.authorities.contains(authority))
+    }
+
     /// Whether others with the same authorities would accept this certificate so long from now, on either side.
     ///
     /// # Errors

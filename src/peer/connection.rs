@@ -244,7 +244,7 @@ fn take(shared: &Shared, id: ConnectionId, frame: Frame, received_at: Duration) 
     // Looked at before the switchboard is locked: this takes longer than anything else here.
     let verdict = match &frame {
         Frame::Accept(accept) => check(shared, id, accept),
-        _ => Ok(()),
+        _ => Ok(false),
     };
     let mut switchboard = shared.switchboard();
     match frame {
@@ -252,13 +252,14 @@ fn take(shared: &Shared, id: ConnectionId, frame: Frame, received_at: Duration) 
         Frame::Find(find) => switchboard.asked_for_seats(now, id, &find),
         Frame::Found(found) => switchboard.found(now, id, &found),
         // Here and not with the other proofs, since messages may follow at once.
-        Frame::Accept(accept) => {
-            if let Err(cause) = verdict {
-                switchboard.rejected(now, id, accept.channel, &cause);
-            } else if !switchboard.accepted(now, id, accept) {
-                return Err(ReadError::NotAsked);
+        Frame::Accept(accept) => match verdict {
+            Err(cause) => switchboard.rejected(now, id, accept.channel, &cause),
+            Ok(is_certified) => {
+                if !switchboard.accepted(now, id, accept, is_certified) {
+                    return Err(ReadError::NotAsked);
+                }
             }
-        }
+        },
         Frame::Error(refusal) => {
             debug!(?id, code = ?refusal.code, detail = refusal.detail, "the other side refused a frame");
             switchboard.refused(now, id, &refusal);
@@ -286,12 +287,13 @@ fn take(shared: &Shared, id: ConnectionId, frame: Frame, received_at: Duration) 
     Ok(Taken::Whole)
 }
 
-/// Decides whether the certificate that comes with an acceptance is accepted, where one is asked for.
-fn check(shared: &Shared, id: ConnectionId, accept: &Accept) -> Result<(), CertificateError> {
-    let check = shared.switchboard().check(id, accept.channel);
-    check.map_or(Ok(()), |Check { identity, message }| {
-        identity.accept(accept.certificate.as_ref(), Side::Responder, &message)
-    })
+/// Whether a certificate was asked for and the one that comes with an acceptance is good.
+fn check(shared: &Shared, id: ConnectionId, accept: &Accept) -> Result<bool, CertificateError> {
+    let Some(Check { identity, message }) = shared.switchboard().check(id, accept.channel) else {
+        return Ok(false);
+    };
+    identity.accept(accept.certificate.as_ref(), Side::Responder, &message)?;
+    Ok(true)
 }
 
 /// Hands a frame to the prover. A stranger's frames are read no faster than they are answered.

@@ -61,7 +61,7 @@ pub fn wire(bytes: &[u8]) {
             Frame::Data(data) => desk.received(now, ID, data, Duration::ZERO),
             Frame::Find(find) => desk.asked_for_seats(now, ID, &find),
             Frame::Found(found) => desk.found(now, ID, &found),
-            Frame::Accept(accept) => assert!(!desk.accepted(now, ID, accept), "nobody has confirmed"),
+            Frame::Accept(accept) => assert!(!desk.accepted(now, ID, accept, true), "nobody has confirmed"),
             Frame::Error(refusal) => desk.refused(now, ID, &refusal),
             Frame::Open(open) => {
                 if let Ok(asked) = desk.asked(now, ID, &open) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::admission::source_of;
 use super::members::SeatId;
 
 /// Wrong callsigns in a row that one source may try on one member: an operator's mistakes in several clusters behind
@@ -25,8 +26,18 @@ const SEARCH_BURST: f64 = 1_024.0;
 /// After these, one in a second: the search for a member of a group has to go on.
 const SEARCH_REFILL_PER_SECOND: f64 = 1.0;
 
-/// Guessers and members that are remembered at most, about 100 bytes each; who comes above that is not answered.
-const BUCKETS: usize = 65_536;
+/// Strangers and members that are remembered at most, about 100 bytes each; a stranger who comes above that is not answered.
+/// One source tries as many members as there are, so it takes several dozens of them at once to keep others out, and fewer to
+/// take all places among the handshakes.
+const STRANGERS: usize = 65_536;
+
+/// The same for the members of other groups, and for those of ours that look for their like: apart from strangers, so that
+/// no stranger stands in their way.
+const ACQUAINTANCES: usize = 65_536;
+
+/// Proofs that one source may break off on one member within [`REPORT_FORGET`] before it is taken to guess. Connections break,
+/// seldom within the round trip that a proof takes; and whoever guesses knows by then whether its word was right.
+const BROKEN_OFF: u32 = 3;
 
 /// Sources whose failures are counted for a member at most, in all.
 const REPORTS: usize = 1_024;
@@ -40,7 +51,7 @@ const REPORT_FORGET: Duration = Duration::from_secs(3_600);
 /// Whose guesses are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Guesser {
-    /// Somebody who has proven nothing, by address.
+    /// Somebody who has proven nothing, by source.
     Stranger(IpAddr),
     /// Somebody who has proven the callsign of this member. A new certificate costs nothing, so it is no name.
     Group(SeatId),
@@ -49,6 +60,15 @@ pub(super) enum Guesser {
 }
 
 impl Guesser {
+    /// Whoever comes from this address and has proven nothing.
+    pub(super) fn stranger(address: IpAddr) -> Self {
+        Self::Stranger(source_of(address))
+    }
+
+    fn is_stranger(self) -> bool {
+        matches!(self, Self::Stranger(_))
+    }
+
     fn burst(self) -> f64 {
         match self {
             Self::Stranger(_) => STRANGER_BURST,
@@ -82,6 +102,7 @@ impl Bucket {
 #[derive(Clone, Copy, Debug)]
 struct Report {
     attempts: u64,
+    broken_off: u32,
     began_at: Instant,
     last_at: Instant,
     told_at: Option<Instant>,
@@ -90,22 +111,32 @@ struct Report {
 /// Proofs that were begun and not finished.
 #[derive(Debug, Default)]
 pub(super) struct Guesses {
-    buckets: HashMap<(Guesser, SeatId), Bucket>,
+    strangers: HashMap<(Guesser, SeatId), Bucket>,
+    acquaintances: HashMap<(Guesser, SeatId), Bucket>,
     reports: HashMap<(IpAddr, SeatId), Report>,
     failed: u64,
 }
 
 impl Guesses {
+    /// Those who are counted beside this one, and how many of them are remembered at most.
+    fn like(&mut self, guesser: Guesser) -> (&mut HashMap<(Guesser, SeatId), Bucket>, usize) {
+        match guesser.is_stranger() {
+            true => (&mut self.strangers, STRANGERS),
+            false => (&mut self.acquaintances, ACQUAINTANCES),
+        }
+    }
+
     /// Takes the place of one guess at a member's callsign, if there is one.
     pub(super) fn take(&mut self, now: Instant, guesser: Guesser, seat: SeatId) -> bool {
-        if self.buckets.len() >= BUCKETS && !self.buckets.contains_key(&(guesser, seat)) {
+        let (buckets, limit) = self.like(guesser);
+        if buckets.len() >= limit && !buckets.contains_key(&(guesser, seat)) {
             return false;
         }
         let full = Bucket {
             tokens: guesser.burst(),
             at: now,
         };
-        let bucket = self.buckets.entry((guesser, seat)).or_insert(full);
+        let bucket = buckets.entry((guesser, seat)).or_insert(full);
         bucket.refill(now, guesser);
         if bucket.tokens < 1.0 {
             return false;
@@ -116,25 +147,20 @@ impl Guesses {
 
     /// Gives the place back: it was no guess.
     pub(super) fn give_back(&mut self, guesser: Guesser, seat: SeatId) {
-        if let Some(bucket) = self.buckets.get_mut(&(guesser, seat)) {
+        if let Some(bucket) = self.like(guesser).0.get_mut(&(guesser, seat)) {
             bucket.tokens = (bucket.tokens + 1.0).min(guesser.burst());
         }
     }
 
-    /// Counts a failure; returns how many there were and within what time, if the member is to be told now.
-    pub(super) fn failed(&mut self, now: Instant, source: IpAddr, seat: SeatId) -> Option<(u64, Duration)> {
+    /// Counts a failure of whoever comes from this address; returns how many there were and within what time, if the member
+    /// is to be told now.
+    pub(super) fn failed(&mut self, now: Instant, address: IpAddr, seat: SeatId) -> Option<(u64, Duration)> {
         self.failed += 1;
-        if self.reports.len() >= REPORTS && !self.reports.contains_key(&(source, seat)) {
-            return None;
+        let report = self.report(now, address, seat)?;
+        if report.attempts == 0 {
+            report.began_at = now;
         }
-        let report = self.reports.entry((source, seat)).or_insert(Report {
-            attempts: 0,
-            began_at: now,
-            last_at: now,
-            told_at: None,
-        });
         report.attempts += 1;
-        report.last_at = now;
         let is_due = report
             .told_at
             .is_none_or(|at| now.duration_since(at) >= REPORT_INTERVAL);
@@ -144,6 +170,37 @@ impl Guesses {
         })
     }
 
+    /// Counts a proof that was neither finished nor refused: a failure if that is no accident any more.
+    pub(super) fn broken_off(
+        &mut self,
+        now: Instant,
+        address: IpAddr,
+        seat: SeatId,
+    ) -> Option<(u64, Duration)> {
+        let report = self.report(now, address, seat)?;
+        if report.broken_off < BROKEN_OFF {
+            report.broken_off += 1;
+            return None;
+        }
+        self.failed(now, address, seat)
+    }
+
+    fn report(&mut self, now: Instant, address: IpAddr, seat: SeatId) -> Option<&mut Report> {
+        let source = source_of(address);
+        if self.reports.len() >= REPORTS && !self.reports.contains_key(&(source, seat)) {
+            return None;
+        }
+        let report = self.reports.entry((source, seat)).or_insert(Report {
+            attempts: 0,
+            broken_off: 0,
+            began_at: now,
+            last_at: now,
+            told_at: None,
+        });
+        report.last_at = now;
+        Some(report)
+    }
+
     /// How many proofs have failed.
     pub(super) fn count(&self) -> u64 {
         self.failed
@@ -151,24 +208,28 @@ impl Guesses {
 
     /// Forgets whoever may guess as often as anybody.
     pub(super) fn sweep(&mut self, now: Instant) {
-        self.buckets.retain(|(guesser, _), bucket| {
-            bucket.refill(now, *guesser);
-            bucket.tokens < guesser.burst()
-        });
+        for buckets in [&mut self.strangers, &mut self.acquaintances] {
+            buckets.retain(|(guesser, _), bucket| {
+                bucket.refill(now, *guesser);
+                bucket.tokens < guesser.burst()
+            });
+        }
         self.reports
             .retain(|_, report| now.duration_since(report.last_at) < REPORT_FORGET);
     }
 
     /// The member is here no longer.
     pub(super) fn forget(&mut self, seat: SeatId) {
-        self.buckets
-            .retain(|(guesser, at), _| *at != seat && *guesser != Guesser::Group(seat));
+        for buckets in [&mut self.strangers, &mut self.acquaintances] {
+            buckets.retain(|(guesser, at), _| *at != seat && *guesser != Guesser::Group(seat));
+        }
         self.reports.retain(|(_, at), _| *at != seat);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
     const SEAT: SeatId = SeatId(1);
@@ -181,13 +242,13 @@ mod tests {
     #[test]
     fn a_source_has_its_guesses_at_each_member_and_then_one_in_ten_seconds() {
         let (mut guesses, start) = (Guesses::default(), Instant::now());
-        let stranger = Guesser::Stranger(source(1));
+        let stranger = Guesser::stranger(source(1));
         let count = |guesses: &mut Guesses, now, guesser, seat| {
             (0..2_000).filter(|_| guesses.take(now, guesser, seat)).count()
         };
         assert_eq!(count(&mut guesses, start, stranger, SEAT), 16);
         assert_eq!(count(&mut guesses, start, stranger, OTHER), 16);
-        assert_eq!(count(&mut guesses, start, Guesser::Stranger(source(2)), SEAT), 16);
+        assert_eq!(count(&mut guesses, start, Guesser::stranger(source(2)), SEAT), 16);
         assert_eq!(count(&mut guesses, start, Guesser::Group(OTHER), SEAT), 1_024);
         assert_eq!(count(&mut guesses, start, Guesser::Answering, SEAT), 1_024);
         let later = start + Duration::from_secs(35);
@@ -201,13 +262,13 @@ mod tests {
     fn whoever_is_quiet_is_forgotten_and_nobody_else() {
         let (mut guesses, start) = (Guesses::default(), Instant::now());
         for last in 0..100 {
-            assert!(guesses.take(start, Guesser::Stranger(source(last)), SEAT));
+            assert!(guesses.take(start, Guesser::stranger(source(last)), SEAT));
             guesses.failed(start, source(last), SEAT);
         }
         guesses.sweep(start + Duration::from_secs(9));
-        assert_eq!((guesses.buckets.len(), guesses.reports.len()), (100, 100));
+        assert_eq!((guesses.strangers.len(), guesses.reports.len()), (100, 100));
         guesses.sweep(start + Duration::from_secs(11));
-        assert_eq!((guesses.buckets.len(), guesses.reports.len()), (0, 100));
+        assert_eq!((guesses.strangers.len(), guesses.reports.len()), (0, 100));
         guesses.sweep(start + Duration::from_secs(3_601));
         assert_eq!(guesses.reports.len(), 0);
     }
@@ -216,11 +277,57 @@ mod tests {
     fn the_table_is_bounded() {
         let (mut guesses, now) = (Guesses::default(), Instant::now());
         for number in 0..70_000_u32 {
-            guesses.take(now, Guesser::Stranger(IpAddr::from(number.to_be_bytes())), SEAT);
+            guesses.take(now, Guesser::stranger(IpAddr::from(number.to_be_bytes())), SEAT);
             guesses.failed(now, IpAddr::from(number.to_be_bytes()), SEAT);
         }
-        assert_eq!((guesses.buckets.len(), guesses.reports.len()), (BUCKETS, REPORTS));
+        assert_eq!(
+            (guesses.strangers.len(), guesses.reports.len()),
+            (STRANGERS, REPORTS)
+        );
         assert_eq!(guesses.count(), 70_000);
+        // Whoever has proven something, and our own search, are in nobody's way.
+        assert!(guesses.take(now, Guesser::Group(OTHER), SEAT));
+        assert!(guesses.take(now, Guesser::Answering, SEAT));
+        for number in 0..70_000 {
+            guesses.take(now, Guesser::Group(SeatId(number)), SEAT);
+        }
+        assert_eq!(guesses.acquaintances.len(), ACQUAINTANCES);
+    }
+
+    #[test]
+    fn all_addresses_of_one_host_share_their_guesses_and_are_told_of_as_one() {
+        let (mut guesses, now) = (Guesses::default(), Instant::now());
+        let address = |host: u16| IpAddr::from([0x2001, 0xdb8, 1, 2, 3, 4, 5, host]);
+        let taken = (0..100).filter(|host| guesses.take(now, Guesser::stranger(address(*host)), SEAT));
+        assert_eq!(taken.count(), 16);
+        let told: Vec<_> = (0..100)
+            .filter_map(|host| guesses.failed(now, address(host), SEAT))
+            .collect();
+        assert_eq!(told, [(1, Duration::ZERO)]);
+        let other = IpAddr::from([0x2001, 0xdb8, 1, 3, 3, 4, 5, 6]);
+        assert!(guesses.take(now, Guesser::stranger(other), SEAT));
+        let mapped = Guesser::stranger("::ffff:10.0.0.1".parse().unwrap());
+        assert_eq!(mapped, Guesser::stranger(source(1)));
+    }
+
+    #[test]
+    fn a_few_connections_that_break_are_no_guesses_and_many_are() {
+        let (mut guesses, start) = (Guesses::default(), Instant::now());
+        let minute = |count: u64| start + Duration::from_secs(60 * count);
+        let told: Vec<_> = (0..6)
+            .map(|count| guesses.broken_off(minute(count), source(1), SEAT))
+            .collect();
+        let within = |count: u64| Duration::from_secs(60 * count);
+        let third = [Some((1, within(0))), Some((2, within(1))), Some((3, within(2)))];
+        assert_eq!((&told[..3], &told[3..]), (&[None; 3][..], &third[..]));
+        assert_eq!(guesses.count(), 3);
+        // Each source, each member and each hour begin anew.
+        assert_eq!(guesses.broken_off(minute(6), source(2), SEAT), None);
+        assert_eq!(guesses.broken_off(minute(6), source(1), OTHER), None);
+        guesses.sweep(minute(66));
+        assert_eq!(guesses.broken_off(minute(66), source(1), SEAT), None);
+        // What has failed is told all the same.
+        assert_eq!(guesses.failed(minute(66), source(2), SEAT), Some((1, within(0))));
     }
 
     #[test]

@@ -34,7 +34,7 @@
 //! |---|---|---|
 //! | listens on the path | see addresses, times and lengths | read, or try words |
 //! | stands in the path, without the callsign | cut and delay; guess once for each connection that it breaks | read, change, or pass a proof on: the exporters of its two connections differ |
-//! | reaches the port | guess once on a connection at each callsign served, 16 times and then every ten seconds from one address; learn how many members a port has | speak; hold a connection longer than [`Timing::prove_max`]; pass for another process |
+//! | reaches the port | guess once on a connection at each callsign served, 16 times and then every ten seconds from one source; learn how many members a port has | speak; hold a connection longer than [`Timing::prove_max`]; pass for another process |
 //! | answers at an address of the fleet | guess once for each proof that members try there, which is about one a second and up to 1,024 for a member that has just been made | speak |
 //! | is a member of another group here | guess at the callsigns of other groups, 1,024 times and then every ten seconds | pass for another process; read or send other groups' messages |
 //! | knows the callsign | speak as any member of its group | take part in other groups; read what others send each other |
@@ -45,7 +45,8 @@
 //! Certificates ([`Identity`]) are shown with the proof, in the frames that confirm it, and signed for it: see there.
 //!
 //! A wrong callsign is told to the member concerned ([`Notice::WrongCallsign`]), at once and then once a minute for each
-//! address. Addresses are what the kernel sees: behind a load balancer that hides its clients, all share one, and a
+//! source: an IPv4 address, or the network of 64 bits that an IPv6 host commands. A proof that is broken off halfway costs a
+//! guess as well, and is told from the fourth within an hour, since connections break, too. Addresses are what the kernel sees: behind a load balancer that hides its clients, all share one, and a
 //! guesser there delays newcomers, not those who have a channel.
 //!
 //! The side that was asked confirms first. It could otherwise not be told which of its members is meant, and it gives

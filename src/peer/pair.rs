@@ -74,6 +74,8 @@ struct Opening {
 #[derive(Debug)]
 struct Try {
     wish: Wish,
+    /// The connection on which it is under way.
+    link: ConnectionId,
     target: Target,
     former: bool,
     /// Whether the other side has shown that it knows the callsign.
@@ -294,6 +296,7 @@ impl Pair {
             let (channel, callsign) = (self.last_number, opening.callsign.clone());
             let begun = Try {
                 wish: wish.clone(),
+                link,
                 target: target.clone(),
                 former,
                 is_confirmed: false,
@@ -422,10 +425,17 @@ impl Pair {
         }
     }
 
-    /// The other side has accepted; none where it was not asked to.
-    pub(super) fn accepted(&mut self, accept: Accept) -> Option<Accepted> {
-        let is_confirmed = self.tries.get(&accept.channel)?.is_confirmed;
-        if !is_confirmed {
+    /// The other side has accepted, over this connection and with a certificate that was found good or without; none where
+    /// it was not asked to, or not so.
+    pub(super) fn accepted(
+        &mut self,
+        link: ConnectionId,
+        accept: Accept,
+        is_certified: bool,
+    ) -> Option<Accepted> {
+        let begun = self.tries.get(&accept.channel)?;
+        // Whoever was confirmed to answers after that, on the connection where it was; anybody else may have come between.
+        if !begun.is_confirmed || begun.link != link || begun.check.is_some() && !is_certified {
             return None;
         }
         let Try { wish, early, .. } = self.tries.remove(&accept.channel)?;

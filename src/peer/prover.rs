@@ -138,7 +138,8 @@ impl Prover<'_> {
         };
         let confirmed = self.shared.switchboard().confirmed(self.id, number, &judged);
         let Some((mut confirm, identity)) = confirmed else {
-            return self.refuse(Code::WrongCallsign, number, true);
+            // Nobody wants it any more, which is no reason to take the other side's word for wrong.
+            return self.refuse(Code::Busy, number, true);
         };
         // What cannot be signed is not shown, and the other side says that it misses it.
         confirm.certificate = identity.and_then(|identity| identity.sign(&judged.message).ok());
@@ -173,9 +174,11 @@ impl Prover<'_> {
         if !refusal.opener {
             self.opening.remove(&number);
         } else if let Some((_, asked)) = self.answered.remove(&number) {
-            self.shared
-                .switchboard()
-                .unproven(Instant::now(), self.id, &asked);
+            let mut switchboard = self.shared.switchboard();
+            match refusal.code {
+                Code::WrongCallsign => switchboard.unproven(Instant::now(), self.id, &asked),
+                _ => switchboard.broken_off(Instant::now(), self.id, &asked),
+            }
         }
     }
 }
@@ -198,7 +201,7 @@ impl Drop for Prover<'_> {
         for (_, (_, asked)) in self.answered.drain() {
             self.shared
                 .switchboard()
-                .unproven(Instant::now(), self.id, &asked);
+                .broken_off(Instant::now(), self.id, &asked);
         }
     }
 }

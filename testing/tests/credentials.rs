@@ -162,6 +162,42 @@ impl Authority {
 }
 
 #[tokio::test]
+async fn certificates_are_asked_for_in_a_group_that_runs_without_an_election() -> TestResult {
+    let turn = SITES.turn("certifying").await?;
+    let authority = Authority::new();
+    let field = "callsignFrom: {secretKeyRef: {name: group, key: callsign}}";
+    newyork_leads(&turn, field, "CallsignUnusable", async |site| {
+        write_callsign(&turn, site, "callsign: federation").await
+    })
+    .await?;
+    let [newyork, sheffield, gotham] = &*turn;
+    let before = standing(&turn).await?;
+    // Without a certificate that it could show, a member takes no part.
+    let asked = serde_json::json!({"tls": {"secretName": "peer"}});
+    sheffield.patch_spec(&turn.namespace, asked.clone()).await?;
+    let message = sheffield
+        .wait_for_condition(&turn.namespace, "Degraded", "True", "CertificateUnusable")
+        .await?;
+    assert!(message.contains("takes no part"), "{message}");
+    sheffield
+        .wait_until("sheffield hears nobody", flagship_testing::PATIENCE, async |_| {
+            Ok::<_, kube::Error>(sheffield.status(&turn.namespace).await?.leader.is_none())
+        })
+        .await?;
+    for site in &*turn {
+        authority.renew(&turn, site, |_| {}).await?;
+    }
+    for site in [newyork, gotham] {
+        sleep(QUIET).await;
+        site.patch_spec(&turn.namespace, asked.clone()).await?;
+    }
+    sleep(QUIET).await;
+    all_follow(&turn).await?;
+    assert_eq!(standing(&turn).await?, before);
+    Ok(())
+}
+
+#[tokio::test]
 async fn certificates_are_renewed_and_expire_under_load_without_an_election() -> TestResult {
     let turn = SITES.turn("certificates").await?;
     let authority = Authority::new();

@@ -100,6 +100,12 @@ fn controller() -> ClusterRole {
             resource_names: Some(vec![SERVICE.to_owned()]),
             ..rule("", &["services"], &["get"])
         },
+        // For spec.timing.onApiServerLoss, where not everybody may ask.
+        PolicyRule {
+            non_resource_urls: Some(vec!["/readyz".to_owned()]),
+            verbs: vec!["get".to_owned()],
+            ..PolicyRule::default()
+        },
     ];
     role(CONTROLLER_ROLE, "What the controller needs for itself.", rules)
 }

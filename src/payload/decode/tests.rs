@@ -162,6 +162,17 @@ fn an_error_names_the_document_and_the_remedy() {
             "document 2 of the payload (Pod): `metadata` must be a mapping with a `name`",
         ),
         (
+            "{apiVersion: v1, kind: Pod, metadata: {name: x, annotations: {flagship.dev/on-demotion: keep}}}",
+            "document 2 of the payload (Pod x): the annotation flagship.dev/on-demotion must be `Delete`, `ScaleToZero` or \
+             `Keep`, written so; correct it or leave it out",
+        ),
+        (
+            "{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Pod, metadata: {name: z, annotations: \
+             {flagship.dev/on-demotion: \"\"}}}]}",
+            "document 2 of the payload (Pod z): the annotation flagship.dev/on-demotion must be `Delete`, `ScaleToZero` or \
+             `Keep`, written so; correct it or leave it out",
+        ),
+        (
             "{apiVersion: v1, kind: Pod, metadata: {name: x, labels: {on: 1}}}",
             "document 2 of the payload (Pod x): `metadata.labels` must map texts to texts; quote numbers and booleans",
         ),

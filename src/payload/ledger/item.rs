@@ -40,6 +40,8 @@ pub(super) struct Item {
     /// have been written there by anybody.
     pub(super) uid_is_certain: bool,
     pub(super) seen: Seen,
+    /// What its mark said when it was seen last; it counts until it has been looked at again.
+    pub(super) last_stamp: Option<Stamp>,
     /// What it looked like, on the fields that we wrote, when it was right.
     pub(super) expected: Option<Projection>,
     /// Whether it was as written when it was seen last.
@@ -126,6 +128,7 @@ impl Item {
             uid: None,
             uid_is_certain: false,
             seen: Seen::Unknown,
+            last_stamp: None,
             expected: None,
             right: false,
             settled: false,
@@ -145,6 +148,15 @@ impl Item {
         match &self.seen {
             Seen::Ours(live) => Some(live),
             _ => None,
+        }
+    }
+
+    /// What its mark says, as far as anything is known against it.
+    pub(super) fn stamp(&self) -> Option<&Stamp> {
+        match &self.seen {
+            Seen::Ours(live) => Some(&live.stamp),
+            Seen::Unsure => self.last_stamp.as_ref(),
+            Seen::Unknown | Seen::Absent | Seen::Foreign(_) | Seen::Unmarked => None,
         }
     }
 

@@ -12,6 +12,7 @@ use super::{
 use crate::payload::{
     backoff::Backoff,
     catalog::Kinds,
+    decode::Document,
     fate::{self, Fate, fate},
     health::{Finding, examine},
     inventory::{Inventory, StoreError},
@@ -352,10 +353,11 @@ impl Ledger {
             && let Some(document) = item.document.and_then(|index| payload.documents().get(index))
         {
             let projection = project(object, document.body());
-            let as_written = match item.expected {
+            let has_fields = match item.expected {
                 Some(expected) => expected == projection,
                 None => contains(object, document.body()),
             };
+            let as_written = has_fields && !is_emptied(key, object, document);
             // What a later leader wrote is no drift.
             drifted = item.right && !(as_written && stamp == wanted) && !is_higher;
             item.right = as_written && stamp == wanted;
@@ -387,6 +389,7 @@ impl Ledger {
             (item.kept, item.scaled, item.due) = (false, false, now);
         }
         let Finding { health, message } = examine(key, object);
+        item.last_stamp = Some(stamp.clone());
         item.seen = Seen::Ours(Live {
             uid,
             resource_version,
@@ -443,6 +446,7 @@ impl Ledger {
         let was_right = item.right;
         item.inherited = false;
         (item.seen, item.right, item.expected, item.awaited) = (Seen::Absent, false, None, None);
+        item.last_stamp = None;
         item.due = now;
         // What needs it waits for it again.
         item.settled &= !key.is_shareable();
@@ -515,6 +519,19 @@ impl Ledger {
             stopping.sweep.objects.remove(key);
         }
     }
+}
+
+/// Whether a stop has taken the object's replicas, and the document says none that would bring them back: what the document
+/// does not mention is compared with nothing. Given up by us, they are as many as the API server says.
+fn is_emptied(key: &ObjectKey, object: &Value, document: &Document) -> bool {
+    let says_none = document
+        .body()
+        .get("spec")
+        .is_none_or(|spec| spec["replicas"].is_null());
+    says_none
+        && fate::has_replicas(key)
+        && fate::replicas(object).wanted == 0
+        && managers::own_replicas(object)
 }
 
 fn texts(list: &Value) -> Vec<String> {

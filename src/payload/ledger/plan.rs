@@ -48,7 +48,9 @@ impl Ledger {
         match &self.mode {
             Mode::Held => {}
             Mode::Running { .. } => {
-                if self.superseded().is_none() {
+                if self.superseded().is_some() {
+                    self.plan_looks(now, &mut slots, &mut plan);
+                } else {
                     let in_place = self.plan_writes(now, &mut slots, claimed, &mut plan);
                     self.conclude_removals(now, |item| item.document.is_none());
                     // Without room in the inventory the rest will not be in place before they have gone.
@@ -110,6 +112,27 @@ impl Ledger {
             self.take_step(key, version, step, slots, plan);
         }
         in_place
+    }
+
+    /// Plans to look at what may bear a higher term no more. Nothing else happens until it is known.
+    fn plan_looks(&mut self, now: Duration, slots: &mut usize, plan: &mut Plan) {
+        for key in self.sequence.clone().iter() {
+            let Some(item) = self.items.get(key) else { continue };
+            if item.busy
+                || item.seen != Seen::Unsure
+                || !item.stamp().is_some_and(|stamp| self.is_higher(stamp))
+            {
+                continue;
+            }
+            if now < item.due {
+                plan.wait_until(item.due);
+                continue;
+            }
+            match self.kinds.resolve(key, &item.version) {
+                Some((version, _)) => self.take_step(key, version, Step::Look, slots, plan),
+                None => self.plan_refresh(now, plan),
+            }
+        }
     }
 
     fn note_unknown_kind(&mut self, key: &ObjectKey) {
@@ -230,6 +253,8 @@ impl Ledger {
                             && let Some(owners) = stopping.sweep.owners.get_mut(namespace)
                         {
                             owners.uids.remove(uid);
+                            // What it owns stays with it, also where the order came before its UID was known.
+                            owners.unlearned.remove(key);
                             if is_scaled {
                                 owners.scaled.insert(uid.clone());
                             }

@@ -159,7 +159,12 @@ impl Ledger {
         let mut wanted = Vec::new();
         let mut others = Vec::new();
         for key in self.sequence.iter() {
-            let Some(item) = self.items.get(key).filter(|item| !item.suspected) else {
+            // What is only looked for is nobody's concern, unless a person has to do something before it can be.
+            let is_told = |item: &&Item| {
+                let fault = item.fault.as_ref();
+                !item.suspected || fault.is_some_and(|fault| fault.state == ObjectState::Forbidden)
+            };
+            let Some(item) = self.items.get(key).filter(is_told) else {
                 continue;
             };
             let (state, message) = self.object_state(key, item, now);
@@ -224,10 +229,10 @@ impl Ledger {
             return (ObjectState::Kept, message);
         }
         if let Mode::Running { term, .. } = &self.mode
-            && let Some(live) = item.live()
-            && self.is_higher(&live.stamp)
+            && let Some(stamp) = item.stamp()
+            && self.is_higher(stamp)
         {
-            return (ObjectState::Superseded, superseded(live.stamp.term, *term));
+            return (ObjectState::Superseded, superseded(stamp.term, *term));
         }
         let running = matches!(self.mode, Mode::Running { .. });
         if let Some(fault) = &item.fault {

@@ -65,8 +65,9 @@ impl Ledger {
             (item.maybe_until, item.seen) = (maybe_until, Seen::Unsure);
             item.maybe_created = true;
         }
-        if item.suspected && matches!(failure, Failure::Forbidden(_) | Failure::NotImpersonated(_)) {
-            // What no inventory lists and may not even be read was not written either.
+        if item.suspected && matches!(failure, Failure::Forbidden(_)) {
+            // What no inventory lists and that account may not even read it has not written either. Whether the controller may
+            // act as that account says nothing about the object.
             (item.seen, item.maybe_created) = (Seen::Absent, false);
             return;
         }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -11,7 +12,7 @@ use super::super::frame::{
     Accept, ChannelKey, Code, Confirm, Find, Found, Frame, Instance, Open, Refusal, Signed, Target,
 };
 use super::super::guesses::Guesser;
-use super::super::link::ConnectionId;
+use super::super::link::{ConnectionId, Link};
 use super::super::mailbox::Notice;
 use super::super::members::SeatId;
 use super::super::pair::{Channel, Check, Failure, Job, Pair, Step};
@@ -97,7 +98,7 @@ impl Switchboard {
         };
         let guesser = match pair.proven_by() {
             Some(seat) => Guesser::Group(seat),
-            None => Guesser::Stranger(link.opened.remote),
+            None => Guesser::stranger(link.opened.remote),
         };
         let is_stranger = !pair.is_trusted();
         if pair.is_full() || is_stranger && link.tried.contains(&(id, open.former)) {
@@ -189,13 +190,32 @@ impl Switchboard {
         self.members.tell(asked.seat, notice);
     }
 
-    /// A proof that the other side asked for has failed, or it has gone without finishing it.
-    pub(in super::super) fn unproven(&mut self, now: Instant, id: ConnectionId, asked: &Asked) {
-        let Some(link) = self.links.get_mut(&id) else {
+    /// A proof that the other side asked for was neither finished nor refused, because it went, or wants it no more.
+    pub(in super::super) fn broken_off(&mut self, now: Instant, id: ConnectionId, asked: &Asked) {
+        let Some(link) = self.proof_ended(id) else {
             return;
         };
+        let is_trusted = link.signals.is_trusted.load(Ordering::Relaxed);
+        if is_trusted && !asked.is_by_name {
+            return;
+        }
+        let remote = link.opened.remote;
+        let told = self.guesses.broken_off(now, remote, asked.seat);
+        self.tell_of_guesses(remote, asked.seat, told);
+    }
+
+    fn proof_ended(&mut self, id: ConnectionId) -> Option<&mut Link> {
+        let link = self.links.get_mut(&id)?;
         link.asked = link.asked.saturating_sub(1);
         link.signals.work.notify_one();
+        Some(link)
+    }
+
+    /// A proof that the other side asked for has failed.
+    pub(in super::super) fn unproven(&mut self, now: Instant, id: ConnectionId, asked: &Asked) {
+        let Some(link) = self.proof_ended(id) else {
+            return;
+        };
         let is_trusted = link.signals.is_trusted.load(Ordering::Relaxed);
         // Whoever knows another group's callsign looks through all, and is told apart from who knows none.
         if is_trusted && !asked.is_by_name {
@@ -209,7 +229,12 @@ impl Switchboard {
     }
 
     pub(super) fn report(&mut self, now: Instant, remote: IpAddr, seat: SeatId) {
-        if let Some((attempts, within)) = self.guesses.failed(now, remote, seat) {
+        let told = self.guesses.failed(now, remote, seat);
+        self.tell_of_guesses(remote, seat, told);
+    }
+
+    fn tell_of_guesses(&mut self, remote: IpAddr, seat: SeatId, told: Option<(u64, Duration)>) {
+        if let Some((attempts, within)) = told {
             let address = Arc::from(remote.to_canonical().to_string());
             let notice = Notice::WrongCallsign {
                 address,
@@ -323,14 +348,22 @@ impl Switchboard {
         }
     }
 
-    /// The other side has opened a channel that was asked for; false if it was not.
-    pub(in super::super) fn accepted(&mut self, now: Instant, id: ConnectionId, accept: Accept) -> bool {
+    /// The other side has opened a channel that was asked for; false if it was not, or if its certificate ought to have been
+    /// found good and was not looked at.
+    pub(in super::super) fn accepted(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        accept: Accept,
+        is_certified: bool,
+    ) -> bool {
         self.heard(now, id);
         let Some(instance) = self.links.get(&id).map(|link| link.opened.instance) else {
             return true;
         };
-        let accepted = self.pairs.get_mut(&instance).map(|pair| pair.accepted(accept));
-        let Some(Some(mut opened)) = accepted else {
+        let pair = self.pairs.get_mut(&instance);
+        let accepted = pair.and_then(|pair| pair.accepted(id, accept, is_certified));
+        let Some(mut opened) = accepted else {
             return false;
         };
         self.joined(id, instance, opened.key);

@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use super::super::certificate::CertificateError;
+use super::super::certificate::tests::Authority;
 use super::super::frame::{Accept, Confirm, Find, Found, Open, SeatNumber, Share, Tag, Target};
 use super::super::pair::Job;
 use super::super::proof::{Callsign, Judged};
@@ -21,6 +22,7 @@ const THERE: Endpoint = Endpoint(9);
 const FIRST: ConnectionId = ConnectionId(1);
 const SECOND: ConnectionId = ConnectionId(2);
 const TAG: Tag = Tag([7; 32]);
+const NOTHING: [&str; 0] = [];
 const REMOTE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7));
 
 fn credentials(word: &str) -> Credentials {
@@ -155,7 +157,7 @@ impl Desk {
         assert_eq!(self.confirmed(id, job.channel).as_deref(), Some("us"));
         assert!(
             self.switchboard
-                .accepted(self.now, id, accept(job.channel, member))
+                .accepted(self.now, id, accept(job.channel, member), false)
         );
     }
 
@@ -280,7 +282,10 @@ fn an_address_is_dialled_once_and_what_waited_goes_first_once_both_have_the_call
         (&*confirm.member, confirm.endpoint, confirm.seat),
         ("us", HERE, SeatNumber(2))
     );
-    assert!(desk.switchboard.accepted(desk.now, FIRST, accept(1, "them")));
+    assert!(
+        desk.switchboard
+            .accepted(desk.now, FIRST, accept(1, "them"), false)
+    );
     let frame = |content| {
         Frame::Data(Data {
             channel: 1,
@@ -305,11 +310,15 @@ fn a_channel_is_not_open_before_both_sides_have_confirmed() {
     desk.dialled(FIRST, LARGER, "a:1");
     desk.job(FIRST).unwrap();
     assert!(
-        !desk.switchboard.accepted(desk.now, FIRST, accept(1, "them")),
+        !desk
+            .switchboard
+            .accepted(desk.now, FIRST, accept(1, "them"), false),
         "not confirmed"
     );
     assert!(
-        !desk.switchboard.accepted(desk.now, FIRST, accept(2, "them")),
+        !desk
+            .switchboard
+            .accepted(desk.now, FIRST, accept(2, "them"), false),
         "not asked for"
     );
     assert_eq!(desk.bodies(FIRST), Vec::<String>::new());
@@ -450,7 +459,7 @@ fn what_overtakes_the_acceptance_of_its_channel_is_kept() {
     assert!(matches!(desk.switchboard.take_event(desk.us), Ok(None)));
     assert!(
         desk.switchboard
-            .accepted(desk.now, FIRST, accept(job.channel, "them"))
+            .accepted(desk.now, FIRST, accept(job.channel, "them"), false)
     );
     match desk.switchboard.take_event(desk.us) {
         Ok(Some(Event::Message(message))) => {
@@ -495,7 +504,7 @@ fn a_retired_connection_finishes_the_proofs_that_are_under_way() {
     desk.confirmed(FIRST, job.channel);
     assert!(
         desk.switchboard
-            .accepted(desk.now, FIRST, accept(job.channel, "them"))
+            .accepted(desk.now, FIRST, accept(job.channel, "them"), false)
     );
     assert_eq!(desk.bodies(FIRST), ["1"]);
     assert_eq!(desk.work(FIRST), Work::Wait(until));
@@ -809,7 +818,7 @@ fn what_the_other_side_says_of_its_own_channel_is_not_taken_for_ours() {
     desk.confirmed(FIRST, job.channel);
     assert!(
         desk.switchboard
-            .accepted(desk.now, FIRST, accept(job.channel, "them"))
+            .accepted(desk.now, FIRST, accept(job.channel, "them"), false)
     );
 }
 
@@ -858,6 +867,39 @@ fn a_certificate_that_is_not_accepted_is_told_on_both_sides_and_closes_the_chann
         desk.try_send(&to_them(), 3),
         Err(Error::SendUnreachable { .. })
     ));
+}
+
+/// Its connections' readers and provers run side by side, so an acceptance may come in on one connection before the proof
+/// on another has found out that a certificate is asked for.
+#[test]
+fn where_a_certificate_is_asked_for_no_acceptance_opens_a_channel_that_was_not_checked_for_one() {
+    let mut desk = Desk::new();
+    let with_certificate = Credentials {
+        identity: Some(Authority::new().identity()),
+        ..credentials("federation")
+    };
+    desk.switchboard
+        .set_credentials(desk.us, with_certificate)
+        .unwrap();
+    desk.send(&at("a:1"), 1);
+    desk.dialled(FIRST, LARGER, "a:1");
+    let channel = desk.job(FIRST).unwrap().channel;
+    desk.accept(SECOND, LARGER);
+    assert!(
+        desk.switchboard.check(SECOND, channel).is_none(),
+        "not confirmed yet"
+    );
+    desk.confirmed(FIRST, channel).unwrap();
+    let accept = || accept(channel, "them");
+    assert!(!desk.switchboard.accepted(desk.now, SECOND, accept(), false));
+    assert!(!desk.switchboard.accepted(desk.now, FIRST, accept(), false));
+    // Nor does one on another connection than the proof's.
+    assert!(!desk.switchboard.accepted(desk.now, SECOND, accept(), true));
+    assert_eq!(desk.bodies(FIRST), NOTHING);
+    assert_eq!(desk.bodies(SECOND), NOTHING);
+    assert!(desk.switchboard.check(FIRST, channel).is_some());
+    assert!(desk.switchboard.accepted(desk.now, FIRST, accept(), true));
+    assert_eq!(desk.bodies(FIRST), ["1"]);
 }
 
 #[test]
@@ -1000,7 +1042,7 @@ fn among_friends_members_are_looked_for_side_by_side_and_few_at_a_time() {
     assert_eq!(desk.confirmed(SECOND, jobs[1].channel).as_deref(), Some("other"));
     assert!(
         desk.switchboard
-            .accepted(desk.now, SECOND, accept(jobs[1].channel, "it"))
+            .accepted(desk.now, SECOND, accept(jobs[1].channel, "it"), false)
     );
     assert_eq!(desk.confirmed(SECOND, jobs[2].channel), None);
     desk.switchboard.unfit(desk.now, SECOND, jobs[3].channel, false);

@@ -189,3 +189,51 @@ async fn keeping_leaves_everything_running() -> TestResult {
     assert!(lone.get("apps/v1", "Deployment", "gone").await?.is_none());
     Ok(())
 }
+
+/// The API server refuses to create a second one of these for what the first one holds, before it says that it exists.
+#[tokio::test]
+async fn what_a_stop_keeps_is_no_obstacle_to_leading_again() -> TestResult {
+    let site = site().await?;
+    let namespace = site.fresh_namespace("again").await?;
+    let quota = "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: one}\nspec: {hard: {persistentvolumeclaims: \"1\"}}\n";
+    site.apply_in(&namespace, quota).await?;
+    let payload = "---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: NodePort, ports: [{port: 80, nodePort: 30777}]}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
+";
+    let mut lone = Lone::launch(site, &namespace, "").await?;
+    lone.manifest = lone.manifest.with("demotion: {policy: ScaleToZero}");
+    lone.edit(payload).await?;
+    lone.until_applied().await?;
+    lone.until("the quota is used up", async |_| {
+        let used = lone
+            .field("v1", "ResourceQuota", "one", "/status/used/persistentvolumeclaims")
+            .await?;
+        Ok::<_, kube::Error>(used.as_deref() == Some("1"))
+    })
+    .await?;
+    lone.delete().await?;
+    assert!(lone.get("v1", "Service", "web").await?.is_some());
+    // A member that waits for somebody to lead tries what it could run.
+    lone.manifest = site
+        .manifest(&namespace, 5)
+        .with("demotion: {policy: ScaleToZero}");
+    lone.edit(payload).await?;
+    lone.until_condition("Eligible", "True", "Permitted").await?;
+    // What others have is told as before.
+    let theirs = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs}\n";
+    site.apply_in(&namespace, theirs).await?;
+    lone.edit(&format!("{payload}{theirs}")).await?;
+    let told = lone
+        .until_condition("Eligible", "False", "NotPermitted")
+        .await?;
+    assert!(told.contains("/theirs: it existed before"), "{told}");
+    Ok(())
+}

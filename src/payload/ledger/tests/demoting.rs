@@ -181,3 +181,73 @@ fn what_the_payload_drops_is_deleted_whatever_the_policy() {
     desk.succeed("ConfigMap c");
     assert_eq!(desk.plan()[..1], ["Delete u-b@12 foreground Deployment b"]);
 }
+
+/// Under an autoscaler a document says no replicas, so that only who owns the field tells that the none there are were a
+/// stop's.
+#[test]
+fn replicas_that_a_stop_took_away_come_back_though_the_document_says_none_and_the_term_is_the_same() {
+    let taken_by = |manager: &str, operation: &str| json!([{"manager": manager, "operation": operation, "fieldsV1": {"f:spec": {"f:replicas": {}}}}]);
+    let text = manifest("Deployment", "x");
+    let mut desk = Desk::running(&text);
+    let mut emptied = deployment(&mut desk, 0, 2, 2, 0);
+    emptied["metadata"]["managedFields"] = taken_by("flagship", "Update");
+    let mut noted = deployment(&mut desk, 0, 2, 2, 0);
+    noted["metadata"]["managedFields"] = taken_by("flagship", "Apply");
+    let restored = deployment(&mut desk, 1, 3, 2, 0);
+    desk.stop_by(DemotionPolicy::ScaleToZero);
+    assert_eq!(desk.plan(), ["Scale @11 Deployment x"]);
+    desk.answer("Deployment x", Outcome::Object(emptied.clone()));
+    // The move is given up.
+    desk.run(1, &text);
+    assert_eq!(desk.plan(), ["Look Deployment x"]);
+    desk.answer("Deployment x", Outcome::Object(emptied.clone()));
+    assert_eq!(desk.plan(), ["Upgrade u-x@12 Deployment x"]);
+    desk.answer("Deployment x", Outcome::Object(noted));
+    assert_eq!(desk.plan(), ["Apply u-x@13 Deployment x"]);
+    desk.answer("Deployment x", Outcome::Object(restored.clone()));
+    assert_eq!(desk.plan(), NOTHING);
+    assert_eq!(desk.status().phase, Phase::Applied);
+
+    // A request of the stop that comes late is drift.
+    emptied["metadata"]["resourceVersion"] = "20".into();
+    desk.watched("Deployment x", &emptied);
+    assert_eq!(desk.plan(), ["Upgrade u-x@20 Deployment x"]);
+    // What somebody else scaled is theirs, as the document leaves it to them.
+    let mut desk = Desk::running(&text);
+    let mut scaled = deployment(&mut desk, 0, 2, 2, 0);
+    scaled["metadata"]["managedFields"] = taken_by("kubectl", "Update");
+    desk.watched("Deployment x", &scaled);
+    assert_eq!(desk.plan(), NOTHING);
+}
+
+#[test]
+fn what_stays_is_known_by_its_uid_from_then_on_and_not_by_its_name() {
+    let mut before = Desk::running(&manifest("Deployment", "x"));
+    let mut inventory = before.ledger.saved.clone();
+    inventory.entries[0].uid = None;
+    let running = deployment(&mut before, 2, 1, 1, 2);
+    let emptied = deployment(&mut before, 0, 2, 2, 0);
+    for (policy, scaled) in [
+        (DemotionPolicy::ScaleToZero, BTreeSet::from(["u-x".to_owned()])),
+        (DemotionPolicy::Keep, BTreeSet::new()),
+    ] {
+        let mut desk = Desk::new(inventory.clone());
+        desk.stop_by(policy);
+        assert_eq!(desk.plan(), ["Look Deployment x"]);
+        desk.answer("Deployment x", Outcome::Object(running.clone()));
+        if policy == DemotionPolicy::ScaleToZero {
+            assert_eq!(desk.plan(), ["Scale @12 Deployment x"]);
+            desk.answer("Deployment x", Outcome::Object(emptied.clone()));
+        }
+        desk.plan();
+        let owners = match &desk.ledger.mode {
+            Mode::Stopping(stopping) => stopping.sweep.owners["shop"].clone(),
+            mode => panic!("{mode:?}"),
+        };
+        assert_eq!(
+            (owners.uids, owners.scaled, owners.unlearned),
+            (BTreeSet::new(), scaled, BTreeSet::new()),
+            "{policy:?}"
+        );
+    }
+}

@@ -257,6 +257,25 @@ fn what_a_stop_looked_for_in_vain_is_created_like_the_rest() {
 }
 
 #[test]
+fn who_may_not_act_as_the_account_does_not_know_what_that_has_written() {
+    let mut desk = Desk::new(Inventory::default());
+    desk.order(Order::Stop {
+        policy: DemotionPolicy::Delete,
+        payload: Some(payload(&manifest("ConfigMap", "a"))),
+    });
+    assert_eq!(desk.plan(), ["Look ConfigMap a"]);
+    let refused = "User y cannot impersonate resource serviceaccounts".to_owned();
+    desk.answer("ConfigMap a", failure(Failure::NotImpersonated(refused)));
+    assert_eq!(desk.plan(), NOTHING);
+    let Phase::CannotStop { reason } = desk.status().phase else {
+        panic!("{:?}", desk.status());
+    };
+    assert!(reason.contains("let the controller impersonate"), "{reason}");
+    desk.wait(Duration::from_secs(10));
+    assert_eq!(desk.plan(), ["Look ConfigMap a"]);
+}
+
+#[test]
 fn an_empty_inventory_is_stopped_at_once() {
     let mut desk = Desk::new(Inventory::default());
     desk.stop();

@@ -228,6 +228,36 @@ fn a_higher_term_ends_all_writing() {
 }
 
 #[test]
+fn a_higher_term_counts_until_it_is_known_to_be_gone() {
+    for (outcome, next) in [
+        ("gone", vec!["Create ConfigMap a", "Apply u-b@14 ConfigMap b"]),
+        ("still there", vec![]),
+    ] {
+        let mut desk = Desk::running(&["a", "b"].map(|name| manifest("ConfigMap", name)).concat());
+        let mut newer = desk.object("ConfigMap a");
+        newer["metadata"]["annotations"]["flagship.dev/term"] = "2".into();
+        desk.watched("ConfigMap a", &newer);
+        let mut drifted = desk.object("ConfigMap b");
+        drifted["spec"]["size"] = 9.into();
+        desk.watched("ConfigMap b", &drifted);
+        assert_eq!(desk.plan(), NOTHING);
+        // A list that is older than the object lacks it.
+        let (object, _) = desk.key("ConfigMap a");
+        let watched = desk.ledger.watches().into_iter().next().unwrap();
+        desk.ledger.listed(&watched, |key| *key == object);
+        assert_eq!(desk.status().phase, Phase::Superseded { object, term: 2 });
+        assert_eq!(desk.plan(), ["Look ConfigMap a"]);
+        assert_eq!(desk.plan(), NOTHING, "nothing is written meanwhile");
+        let outcome = match outcome {
+            "gone" => Outcome::Gone,
+            _ => Outcome::Object(newer),
+        };
+        desk.answer("ConfigMap a", outcome);
+        assert_eq!(desk.plan(), next);
+    }
+}
+
+#[test]
 fn a_new_term_is_stamped_on_everything() {
     let mut desk = Desk::running(&["a", "b"].map(|name| manifest("ConfigMap", name)).concat());
     let text = ["a", "b"].map(|name| manifest("ConfigMap", name)).concat();
