@@ -1,5 +1,6 @@
 //! The asynchronous shell around one election member: it carries events in and commands out, and decides nothing.
 
+mod fences;
 mod mail;
 mod provision;
 mod telling;
@@ -18,6 +19,7 @@ use super::application::{Answer, Application};
 use super::chronicle::Chronicle;
 use super::ear::Ear;
 use super::eligibility::Eligibility;
+use super::fencing::Fencing;
 use super::group_settings::{milliseconds, settings};
 use super::lifecycle::{self, Ask};
 use super::load_balancer::Found;
@@ -86,6 +88,7 @@ pub(super) struct Shell {
     /// Why a part of the payload is not known, in one word and in many.
     source_trouble: Option<(&'static str, String)>,
     eligibility: Eligibility,
+    fencing: Fencing,
     /// The election's newest order, and its number.
     order: (u64, Order),
     chronicle: Chronicle,
@@ -178,6 +181,7 @@ impl Shell {
             sources,
             source_trouble: None,
             eligibility,
+            fencing: Fencing::new(),
             order: (0, Order::Hold),
             chronicle: Chronicle::recall(&status),
             elected_at: None,
@@ -258,6 +262,7 @@ impl Shell {
                     self.dirty = true;
                     self.judge_fitness();
                 }
+                report = self.fencing.reported() => self.take_report(&report),
                 () = self.own_address.changed() => self.dirty = true,
                 () = self.callsign.changed() => self.take_credentials(),
                 () = self.certificate.changed() => self.take_credentials(),
@@ -375,6 +380,7 @@ impl Shell {
         self.finalizer.keep(&self.shared, &self.object);
         self.take_payload();
         self.follow_credentials();
+        self.follow_fences();
         self.listen();
         if let Some(spec) = &self.spec
             && let Some(address) = self.service_address(spec)

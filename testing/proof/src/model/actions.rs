@@ -3,6 +3,7 @@
 use super::super::election::Order;
 use super::group::Group;
 use super::state::{Mishap, Process, State};
+use super::steps::identity;
 
 /// Something that happens, at the seat whose turn it is unless it says another. Messages are named by their place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +31,8 @@ pub enum Action {
     },
     /// The payload that was ordered to stop is gone.
     Gone,
+    /// What a member left of its payload is removed by the leader that waits for it.
+    Fence(usize),
     /// The controller dies; a write under way is through or never will be.
     Crash {
         /// Whether the write is through.
@@ -75,7 +78,12 @@ impl Group {
                 }
             }
             Process::Paused(_) => actions.push(Action::Resume),
-            Process::Up(_) => {
+            Process::Up(member) => {
+                if self.fences {
+                    let waits_for = member.waits_for_payload_of();
+                    let others = (0..state.seats.len()).filter(|other| waits_for.contains(&identity(*other)));
+                    actions.extend(others.map(Action::Fence));
+                }
                 is_done = order.is_empty();
                 possible_in_order(state, &order, actions);
                 if !is_done {

@@ -40,6 +40,7 @@ pub fn all() -> Vec<Situation> {
         situation("three voters with a leader, one of which cannot hear it", cut_off),
         situation("three voters with a leader that stalls", stalled),
         situation("three voters with a payload that stops slowly", slow_payload),
+        situation("three voters with a payload that others may remove", fenced),
         situation("a leader hands over", handover),
         situation("a voter leaves", leaving),
         situation("a third member joins a pair", joining),
@@ -140,6 +141,24 @@ fn slow_payload(name: &'static str, more: i64) -> Group {
     };
     let bounds = only(bounds(18 + more, 3, 2), 2, &[Mishap::Cut]);
     Opening::new(name, &THREE, 3, settings, bounds).led_by_first()
+}
+
+fn fenced(name: &'static str, more: i64) -> Group {
+    // Longer than two elections take, so that the first of two leaders that failed may be running its payload yet.
+    let settings = Settings {
+        lease_ms: 3,
+        heartbeat_ms: 1,
+        stop_budget_ms: 16,
+        ..TIMINGS
+    };
+    let kinds = [(Mishap::Cut, 1), (Mishap::Pause, 1)];
+    let bounds = Bounds {
+        misfortunes: Misfortunes::of(2, &kinds),
+        ..bounds(19 + more, 3, 2)
+    };
+    Opening::new(name, &THREE, 3, settings, bounds)
+        .with_fencing()
+        .led_by_first()
 }
 
 fn handover(name: &'static str, more: i64) -> Group {
