@@ -3,7 +3,6 @@
 use super::super::election::Order;
 use super::group::Group;
 use super::state::{Mishap, Process, State};
-use super::steps::identity;
 
 /// Something that happens, at the seat whose turn it is unless it says another. Messages are named by their place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +30,7 @@ pub enum Action {
     },
     /// The payload that was ordered to stop is gone.
     Gone,
-    /// What a member left of its payload is removed by the leader that waits for it.
+    /// What a member left of its payload is removed by a leader that waits.
     Fence(usize),
     /// The controller dies; a write under way is through or never will be.
     Crash {
@@ -79,9 +78,8 @@ impl Group {
             }
             Process::Paused(_) => actions.push(Action::Resume),
             Process::Up(member) => {
-                if self.fences {
-                    let waits_for = member.waits_for_payload_of();
-                    let others = (0..state.seats.len()).filter(|other| waits_for.contains(&identity(*other)));
+                if self.fences && !member.waits_for_payload_of().is_empty() {
+                    let others = (0..state.seats.len()).filter(|other| *other != seat);
                     actions.extend(others.map(Action::Fence));
                 }
                 is_done = order.is_empty();

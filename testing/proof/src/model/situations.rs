@@ -151,13 +151,11 @@ fn fenced(name: &'static str, more: i64) -> Group {
         stop_budget_ms: 16,
         ..TIMINGS
     };
-    let kinds = [(Mishap::Cut, 1), (Mishap::Pause, 1)];
-    let bounds = Bounds {
-        misfortunes: Misfortunes::of(2, &kinds),
-        ..bounds(19 + more, 3, 2)
-    };
+    let bounds = only(bounds(18 + more, 3, 1), 1, &[Mishap::Cut]);
     Opening::new(name, &THREE, 3, settings, bounds)
         .with_fencing()
+        .cut(0, 1)
+        .cut(0, 2)
         .led_by_first()
 }
 
