@@ -69,13 +69,13 @@ impl Report {
                 kept,
                 took,
             }) => {
-                let stays = match kept {
+                let but = match kept {
                     0 => String::new(),
-                    1 => "; 1 object stays by its policy".to_owned(),
-                    _ => format!("; {kept} objects stay by their policy"),
+                    1 => ", but for 1 object that stays by its policy".to_owned(),
+                    _ => format!(", but for {kept} objects that stay by their policy"),
                 };
                 format!(
-                    "removed the copy of the payload that {name} left in term {term}, through its API server, in {} ms{stays}",
+                    "removed the copy of the payload that {name} left in term {term}{but}, through its API server, in {} ms",
                     took.as_millis()
                 )
             }

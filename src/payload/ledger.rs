@@ -101,7 +101,7 @@ struct Stopping {
     dependents_since: Option<Duration>,
     failure: Option<String>,
     /// What is another member's.
-    fence: Option<Fence>,
+    fence: Option<Box<Fence>>,
 }
 
 /// A removal in another member's place.
@@ -238,7 +238,7 @@ impl Ledger {
                 };
                 let stopping = Stopping {
                     policy,
-                    fence: Some(fence),
+                    fence: Some(Box::new(fence)),
                     ..Stopping::default()
                 };
                 self.stop(stopping, payload);
@@ -327,7 +327,7 @@ impl Ledger {
 
     fn fence(&self) -> Option<&Fence> {
         match &self.mode {
-            Mode::Stopping(stopping) => stopping.fence.as_ref(),
+            Mode::Stopping(stopping) => stopping.fence.as_deref(),
             Mode::Held | Mode::Running { .. } => None,
         }
     }

@@ -137,7 +137,7 @@ async fn is_empty(client: kube::Client, namespace: &str) -> kube::Result<bool> {
 }
 
 #[tokio::test]
-async fn a_copy_that_a_killed_controller_left_is_gone_before_the_next_one_starts() -> TestResult {
+async fn a_copy_that_a_dead_or_frozen_controller_left_is_gone_before_the_next_one_starts() -> TestResult {
     let turn = SITES.turn("killed").await?;
     let [newyork, sheffield, gotham] = &*turn;
     let namespace = &turn.namespace;
@@ -169,6 +169,16 @@ async fn a_copy_that_a_killed_controller_left_is_gone_before_the_next_one_starts
     newyork.controller.start()?;
     newyork.wait_until_leading(namespace).await?;
     sheffield.wait_until_following(namespace, newyork).await?;
+    let term = newyork.status(namespace).await?.term;
+
+    recorder.mark("newyork's controller is frozen");
+    newyork.controller.freeze()?;
+    sheffield.wait_until_leading(namespace).await?;
+    let told = format!("that newyork left in term {}", term.unwrap());
+    wait_for_event(sheffield, namespace, "PayloadFenced", &told).await?;
+    recorder.mark("newyork's controller thaws");
+    newyork.controller.thaw()?;
+    newyork.wait_until_leading(namespace).await?;
     let history = recorder.finish().await?;
     println!("{history}");
     never_two(&history);

@@ -82,8 +82,8 @@ fn what_came_of_it_is_said_in_words() {
     );
     assert_eq!(
         words(removed(Some(5), 2)),
-        "removed the copy of the payload that newyork left in term 5, through its API server, in 640 ms; 2 objects stay by \
-         their policy"
+        "removed the copy of the payload that newyork left in term 5, but for 2 objects that stay by their policy, through its \
+         API server, in 640 ms"
     );
     assert_eq!(
         words(removed(None, 0)),
