@@ -9,6 +9,11 @@ mod condition;
     unreachable_pub,
     reason = "KubeSchema copies every struct, `pub` included, into a function"
 )]
+mod fencing;
+#[allow(
+    unreachable_pub,
+    reason = "KubeSchema copies every struct, `pub` included, into a function"
+)]
 mod multicluster;
 #[allow(
     unreachable_pub,
@@ -28,6 +33,7 @@ mod validate;
 
 pub use address::{Address, AddressError, Host};
 pub use condition::{ConditionType, set_condition, whole_seconds};
+pub use fencing::{FencedMember, Fencing, KubeConfigSecretRef};
 pub use multicluster::{
     ApiServerLoss, ApiServerLossAction, CallsignFrom, MemberRole, MultiCluster, MultiClusterSpec, Preemption,
     PreemptionPolicy, QuorumMode, SecretKeyRef, Timing, TimingProfile, Tls,

@@ -4,6 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::fencing::Fencing;
 use super::payload::{Demotion, HealthTimeouts, PayloadSource};
 use super::period::Period;
 use super::status::MultiClusterStatus;
@@ -210,6 +211,11 @@ pub struct MultiClusterSpec {
     /// What a leader does whose own API server does not answer.
     #[serde(default)]
     pub on_api_server_loss: ApiServerLoss,
+
+    /// Members whose copy of the payload this one removes, when it leads after a failure and they are silent, through the API
+    /// servers of their clusters.
+    #[serde(default, skip_serializing_if = "Fencing::is_empty")]
+    pub fencing: Fencing,
 
     /// Keep doing what it does: a leader hands over to nobody, unless its MultiCluster is deleted or its controller ends,
     /// and another member takes the lead from nobody. A leader that loses its claim stops its payload all the same.

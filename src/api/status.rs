@@ -311,6 +311,9 @@ pub struct Move {
     /// new leader knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<i64>,
+    /// What became of the copy that the member before left, where spec.fencing of the new leader names it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fencing: String,
 }
 
 /// What a member must remember over a restart: its term, its vote, its group. Written by Flagship, never by hand:

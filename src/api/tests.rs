@@ -44,6 +44,7 @@ fn what_is_left_out_has_its_documented_default() {
             service_address: None,
             fleet: vec![],
             quorum: QuorumMode::Auto,
+            fencing: vec![],
             payload_from: vec![],
             service_account: None,
             demotion: DemotionPolicy::Delete,
@@ -208,6 +209,38 @@ fn how_the_payload_is_brought_and_taken_down_is_read_with_its_remedies() {
             "spec.health.failureTimeout: \"2 days\" is no length of time: write a number and a unit such as 500ms, 30s, 2m or \
              1h30m",
             "spec.health.startupTimeout: is no time at all: write more than 0",
+        ]
+    );
+}
+
+#[test]
+fn who_is_fenced_is_read_with_its_remedies() {
+    let member = |name: &str, secret: &str| json!({"name": name, "kubeConfigSecretRef": {"name": secret}});
+    let valid = with("fencing", json!({"members": [member("newyork", "fence")]}));
+    let reference = KubeConfigSecretRef {
+        name: "fence".to_owned(),
+        key: None,
+    };
+    assert_eq!(
+        valid.validate().unwrap().fencing,
+        [FencedMember {
+            name: "newyork".to_owned(),
+            kube_config_secret_ref: reference
+        }]
+    );
+    let bad = [
+        member("newyork", "fence"),
+        member("newyork", "fence"),
+        member("New York", "fence"),
+        member("gotham", "fence,x=y"),
+    ];
+    assert_eq!(
+        problems(&with("fencing", json!({ "members": bad }))),
+        [
+            "spec.fencing.members[1]: \"newyork\" is named twice: remove one",
+            "spec.fencing.members[2]: \"New York\" is not the name of a MultiCluster: write one that status.members names",
+            "spec.fencing.members[3].kubeConfigSecretRef: \"fence,x=y\" is not the name of a Secret: write that of one in this \
+             namespace",
         ]
     );
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::address::{Address, Host};
+use super::fencing::FencedMember;
 use super::multicluster::{
     ApiServerLossAction, MemberRole, MultiClusterSpec, PreemptionPolicy, QuorumMode, TimingProfile,
 };
@@ -19,6 +20,8 @@ const FLEET_MAX_ENTRIES: usize = 64;
 const PAYLOAD_MAX_BYTES: usize = 1 << 20;
 /// Sources of the payload: each is a watch of its own.
 const SOURCES_MAX_ENTRIES: usize = 16;
+/// Members that one may fence: each is a watch on a Secret.
+const FENCED_MAX_ENTRIES: usize = 64;
 /// Longest name of an object, and longest key of its data, in bytes.
 const NAME_MAX_BYTES: usize = 253;
 
@@ -50,6 +53,8 @@ pub struct ValidSpec {
     pub preempt_after: Option<Duration>,
     /// After how long without its API server a leader lets another lead; none if it leads on.
     pub fail_over_after: Option<Duration>,
+    /// Whose copy of the payload this member removes when it leads and they are silent, in the order of the spec.
+    pub fencing: Vec<FencedMember>,
     /// Whether the lead is to stay where it is.
     pub paused: bool,
     /// Where the rest of the payload is read, in the order of the spec.
@@ -245,6 +250,39 @@ impl MultiClusterSpec {
             );
         }
 
+        if self.fencing.members.len() > FENCED_MAX_ENTRIES {
+            report(
+                "spec.fencing.members",
+                format!(
+                    "{} entries are more than {FENCED_MAX_ENTRIES}: name those members only that may run the payload",
+                    self.fencing.members.len()
+                ),
+            );
+        }
+        for (index, member) in self.fencing.members.iter().enumerate() {
+            let field = format!("spec.fencing.members[{index}]");
+            if self.fencing.members[..index]
+                .iter()
+                .any(|other| other.name == member.name)
+            {
+                report(&field, format!("{:?} is named twice: remove one", member.name));
+            }
+            if !is_object_name(&member.name) {
+                let message = format!(
+                    "{:?} is not the name of a MultiCluster: write one that status.members names",
+                    member.name
+                );
+                report(&field, message);
+            }
+            let secret = &member.kube_config_secret_ref.name;
+            if !is_object_name(secret) {
+                report(
+                    &format!("{field}.kubeConfigSecretRef"),
+                    format!("{secret:?} is not the name of a Secret: write that of one in this namespace"),
+                );
+            }
+        }
+
         let mut period = |field: &str, period: &Period| {
             let read = period.duration();
             if let Err(message) = &read {
@@ -298,6 +336,7 @@ impl MultiClusterSpec {
                 preempt_after: (self.preemption.policy == PreemptionPolicy::Always).then_some(preempt_after),
                 fail_over_after: (self.on_api_server_loss.action == ApiServerLossAction::Failover)
                     .then_some(fail_over_after),
+                fencing: self.fencing.members.clone(),
                 paused: self.paused,
                 payload_from,
                 service_account: service_account.map(str::to_owned),

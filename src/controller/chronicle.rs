@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::api::{HISTORY_MAX_ENTRIES, Move, MultiClusterStatus, Role, whole_seconds};
 use crate::election::MemberId;
 
+/// What an API server answers may be of any length; so much tells what is wrong.
+const FENCING_MAX_CHARS: usize = 1_024;
+
 /// The latest changes of leader, newest first.
 #[derive(Debug, Default)]
 pub(super) struct Chronicle {
@@ -48,6 +51,7 @@ impl Chronicle {
             to: name,
             reason,
             took_ms: None,
+            fencing: String::new(),
         });
         self.moves.truncate(HISTORY_MAX_ENTRIES);
         true
@@ -57,6 +61,13 @@ impl Chronicle {
     pub(super) fn applied_after(&mut self, took: Duration) {
         if let Some(latest) = self.moves.front_mut().filter(|latest| latest.took_ms.is_none()) {
             latest.took_ms = i64::try_from(took.as_millis()).ok();
+        }
+    }
+
+    /// What became of the copy that this member left, if it led before.
+    pub(super) fn fenced(&mut self, member: &str, outcome: &str) {
+        if let Some(latest) = self.moves.front_mut().filter(|latest| latest.from == member) {
+            latest.fencing = outcome.chars().take(FENCING_MAX_CHARS).collect();
         }
     }
 
@@ -85,6 +96,8 @@ mod tests {
                 jiff::Timestamp::UNIX_EPOCH,
             );
         }
+        chronicle.fenced("member-4", "another's copy");
+        chronicle.fenced("member-5", "its copy");
         chronicle.applied_after(Duration::from_millis(7));
         chronicle.applied_after(Duration::from_millis(9));
         let moves: Vec<_> = chronicle.moves();
@@ -104,6 +117,8 @@ mod tests {
                 (1, "", "member-0", None),
             ]
         );
+        let fencing: Vec<_> = moves.iter().map(|one| one.fencing.as_str()).collect();
+        assert_eq!(fencing, ["its copy", "", "", "", "", "", ""]);
         for term in 13..40 {
             let id = MemberId(u128::from(term));
             chronicle.leads(

@@ -1,5 +1,6 @@
 //! The asynchronous shell around one election member: it carries events in and commands out, and decides nothing.
 
+mod fences;
 mod mail;
 mod provision;
 mod telling;
@@ -18,6 +19,7 @@ use super::application::{Answer, Application};
 use super::chronicle::Chronicle;
 use super::ear::Ear;
 use super::eligibility::Eligibility;
+use super::fencing::Fencing;
 use super::group_settings::{milliseconds, settings};
 use super::lifecycle::{self, Ask};
 use super::load_balancer::Found;
@@ -89,6 +91,7 @@ pub(super) struct Shell {
     /// Why a part of the payload is not known, in one word and in many.
     source_trouble: Option<(&'static str, String)>,
     eligibility: Eligibility,
+    fencing: Fencing,
     /// The election's newest order, and its number.
     order: (u64, Order),
     /// Whether it waits until the payload was read.
@@ -196,6 +199,7 @@ impl Shell {
             sources,
             source_trouble: None,
             eligibility,
+            fencing: Fencing::new(),
             order: (0, Order::Hold),
             owes_order: false,
             chronicle: Chronicle::recall(&status),
@@ -277,6 +281,7 @@ impl Shell {
                     self.dirty = true;
                     self.judge_fitness();
                 }
+                report = self.fencing.reported() => self.take_report(&report),
                 () = self.own_address.changed() => self.dirty = true,
                 () = self.shared.load_balancer.answered(), if self.awaits_address => {
                     self.follow_load_balancer();
@@ -397,6 +402,7 @@ impl Shell {
         self.finalizer.keep(&self.shared, &self.object);
         self.take_payload();
         self.follow_credentials();
+        self.follow_fences();
         self.listen();
         if let Some(spec) = &self.spec
             && let Some(address) = self.service_address(spec)

@@ -3,7 +3,8 @@
 //! `replica` tells which of a cluster's controllers is active. In that one `supervisor` watches the objects and starts a task for each of them; `service` is that task, which runs one `member`
 //! after the other: the asynchronous shell around [`crate::election::Member`]. It goes by `lifecycle`, hears by `ear`
 //! under the callsign that `callsign` keeps and the certificate of `certificate`, has the payload run by `application`,
-//! reads parts of it by `sources`, tries it by `eligibility`, and writes the status by `store`. `report`, `words` and
+//! reads parts of it by `sources`, tries it by `eligibility`, removes what silent members left by `fencing`, and writes the
+//! status by `store`. `report`, `words` and
 //! `chronicle` say what it tells users, `announcer` tells it.
 
 mod announcer;
@@ -14,6 +15,7 @@ mod certificate;
 mod chronicle;
 mod ear;
 mod eligibility;
+mod fencing;
 mod finalizer;
 mod group_settings;
 mod lifecycle;

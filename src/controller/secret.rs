@@ -66,6 +66,11 @@ impl Followed {
         }
     }
 
+    /// What is read, as it comes, for a task of its own.
+    pub(super) fn readings(&self) -> watch::Receiver<Reading> {
+        self.readings.clone()
+    }
+
     pub(super) fn reading(&self) -> Reading {
         self.readings.borrow().clone()
     }

@@ -4,7 +4,7 @@ use super::message::Message;
 use super::obstacle::Fitness;
 use super::roster::Profile;
 use super::settings::Settings;
-use super::types::{GroupId, MemberId, MemoryId, RequestId};
+use super::types::{GroupId, MemberId, MemoryId, RequestId, Term};
 use super::wish::Wish;
 
 /// What the user wants of a member; it may change at any time.
@@ -43,6 +43,14 @@ pub enum Event {
     Configured(Config),
     /// How well this member would run the payload, or runs it, has changed.
     Fitness(Fitness),
+    /// The caller removed what another member left of its payload, through the API server of that member's cluster, and a
+    /// list showed that none of it is left. It began to after this member was elected.
+    Fenced {
+        /// Whose it was.
+        member: MemberId,
+        /// The highest term that it bore: that member had run it in this one.
+        term: Term,
+    },
     /// A person asks for something.
     Asked(RequestId, Wish),
     /// The member is to leave: its object is being deleted.

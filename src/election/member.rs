@@ -10,6 +10,7 @@ use super::fitness::Penalty;
 use super::joining::Joining;
 use super::leading::Leading;
 use super::message::{Handover, Message, Promised};
+use super::obligation::Obligation;
 use super::obstacle::Fitness;
 use super::roster::Roster;
 use super::settings::Settings;
@@ -64,8 +65,8 @@ pub struct Member {
     pub(super) claim: Option<Claim>,
     /// The highest term for which it is known that no payload of it or an earlier one is left.
     pub(super) receipt: Term,
-    /// Payloads of these terms may be running elsewhere until then.
-    pub(super) obligations: Vec<(Term, Tick)>,
+    /// Payloads that may be running elsewhere.
+    pub(super) obligations: Vec<Obligation>,
     /// The last term that this incarnation led in.
     pub(super) led: Term,
     /// The last term in which this incarnation was free to run the payload.
@@ -256,6 +257,7 @@ impl Member {
             Event::Configured(config) => self.on_configured(config, context),
             Event::Fitness(fitness) => self.on_fitness(fitness, context),
             Event::Asked(request, wish) => self.on_asked(request, wish, context),
+            Event::Fenced { member, term } => self.on_fenced(member, term),
             Event::Leave => {
                 self.resignation = Some(Resignation::Leaving);
                 self.on_tick(context);
@@ -287,7 +289,7 @@ impl Member {
         let now = context.now;
         let receipt = self.receipt;
         self.obligations
-            .retain(|(term, until)| *term > receipt && *until > now);
+            .retain(|one| one.term > receipt && one.until > now);
         if self.resignation == Some(Resignation::Leaving) && self.has_nothing_to_leave(now) {
             self.left = true;
         }
@@ -523,7 +525,7 @@ impl Member {
         let claim = self.claim.map(|claim| claim.until).or(self.spared_until);
         // The payload may start when the last obligation is over.
         let clear = match self.role {
-            Role::Leading(_) => self.obligations.iter().map(|(_, until)| *until).max(),
+            Role::Leading(_) => self.obligations.iter().map(|one| one.until).max(),
             _ => None,
         };
         [role, claim, clear, self.pending_at()]

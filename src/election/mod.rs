@@ -11,8 +11,8 @@
 //! - at most one member leads in a term;
 //! - at most one member holds a valid [`Claim`] at any instant, as long as the *rates* of two members' clocks differ by
 //!   less than [`Settings::drift_permille`]; pauses, loss, reordering and partitions do no harm;
-//! - a new leader orders [`Order::Run`] when the former one has said that its payload is gone, or when its claim and the
-//!   stop budget are over by any clock;
+//! - a new leader orders [`Order::Run`] when the former one has said that its payload is gone, when it was removed through
+//!   that one's API server ([`Event::Fenced`]), or when its claim and the stop budget are over by any clock;
 //! - with a majority that is connected and can write, and one of it that may lead, one leads.
 //!
 //! An unguarded pair ([`Roster::is_unguarded`]) promises less: a partition makes two leaders, in different terms, and the
@@ -80,8 +80,9 @@
 //!
 //! `member` holds the state and takes the steps; `receiving` finds the rule for a message; `joining`, `following`,
 //! `standing` and `leading` are the parts that a member plays; `rostering` and `moving` are what a leader undertakes, and
-//! `asking` what people ask of it; `fitness` tells who may lead; `persisting` and `serving` are its memory and its
-//! payload, and `replacing` how one replica takes the place of another. The rest are values.
+//! `asking` what people ask of it; `obligation` is what it waits for; `fitness` tells who may lead; `persisting` and
+//! `serving` are its memory and its payload, and `replacing` how one replica takes the place of another. The rest are
+//! values.
 
 mod asking;
 mod command;
@@ -95,6 +96,7 @@ mod looking;
 mod member;
 mod message;
 mod moving;
+mod obligation;
 mod obstacle;
 mod persisting;
 mod receiving;

@@ -5,6 +5,7 @@ use super::durable::Durable;
 use super::leading::Leading;
 use super::member::{Ballot, Context, Member, Role, Staged};
 use super::message::{Handover, Message, Promised};
+use super::obligation::Obligation;
 use super::roster::{Roster, Stamp};
 use super::types::{MemberId, Term, Tick};
 
@@ -455,7 +456,10 @@ impl Member {
         let Role::Standing(standing) = std::mem::replace(&mut self.role, Role::Follower) else {
             return;
         };
-        let Some(settings) = self.roster().map(|roster| roster.settings) else {
+        let Some((settings, is_unguarded)) = self
+            .roster()
+            .map(|roster| (roster.settings, roster.is_unguarded()))
+        else {
             return;
         };
         for (leader, term, ended) in standing.promised {
@@ -468,7 +472,12 @@ impl Member {
             let drift_ms = ago_ms.min(3 * settings.stop_budget_ms) * settings.drift_permille / 1000;
             let until = ended + settings.stretched_ms(settings.stop_budget_ms) + drift_ms;
             if term > self.receipt && until > context.now {
-                self.obligations.push((term, until));
+                self.obligations.push(Obligation {
+                    leader,
+                    term,
+                    until,
+                    claim_is_over: ended <= context.now && !is_unguarded,
+                });
             }
         }
         let from = self.handover.take().map(|handover| handover.from);

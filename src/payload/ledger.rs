@@ -31,6 +31,7 @@ use super::{
     catalog::Kinds,
     claim::{SERVER_TIMEOUT_MAX, latest_effect},
     decode::{Document, Payload},
+    fate::Fate,
     inventory::{Entry, Inventory, OBJECTS_MAX},
     mark::{self, Owner, Stamp},
     object::ObjectKey,
@@ -100,6 +101,20 @@ struct Stopping {
     /// Since when there are some.
     dependents_since: Option<Duration>,
     failure: Option<String>,
+    /// What is another member's.
+    fence: Option<Box<Fence>>,
+}
+
+/// A removal in another member's place.
+#[derive(Debug)]
+struct Fence {
+    group: String,
+    /// What bears a higher one is not touched.
+    term: u64,
+    /// The highest that was found.
+    found: Option<u64>,
+    /// What came back after it was removed.
+    returned: Option<ObjectKey>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -200,23 +215,50 @@ impl Ledger {
                 self.lay_out(now);
             }
             Order::Stop { policy, payload } => {
-                let mut stopping = Stopping {
+                let stopping = Stopping {
                     policy,
                     ..Stopping::default()
                 };
-                if !self.searched {
-                    self.searched = payload.is_some();
-                    stopping.search = payload;
-                }
-                self.mode = Mode::Stopping(stopping);
-                for item in self.items.values_mut() {
-                    (item.document, item.kept, item.scaled) = (None, false, false);
-                }
-                self.drop_finished();
-                for key in self.sequence.clone().iter() {
-                    self.expect_gone(key);
-                }
+                self.stop(stopping, payload);
             }
+            Order::Fence {
+                term,
+                group,
+                policy,
+                payload,
+            } => {
+                for item in self.items.values_mut() {
+                    // Without a claim no creation takes effect any more.
+                    item.maybe_until = None;
+                }
+                let fence = Fence {
+                    group,
+                    term,
+                    found: None,
+                    returned: None,
+                };
+                let stopping = Stopping {
+                    policy,
+                    fence: Some(Box::new(fence)),
+                    ..Stopping::default()
+                };
+                self.stop(stopping, payload);
+            }
+        }
+    }
+
+    fn stop(&mut self, mut stopping: Stopping, payload: Option<Arc<Payload>>) {
+        if !self.searched {
+            self.searched = payload.is_some();
+            stopping.search = payload;
+        }
+        self.mode = Mode::Stopping(stopping);
+        for item in self.items.values_mut() {
+            (item.document, item.kept, item.scaled) = (None, false, false);
+        }
+        self.drop_finished();
+        for key in self.sequence.clone().iter() {
+            self.expect_gone(key);
         }
     }
 
@@ -282,6 +324,34 @@ impl Ledger {
     /// Whether this stamp is of a higher term of the same group than the order's. Terms of other groups say nothing.
     fn is_higher(&self, stamp: &Stamp) -> bool {
         matches!(&self.mode, Mode::Running { term, group, .. } if stamp.group == *group && stamp.term > *term)
+    }
+
+    fn fence(&self) -> Option<&Fence> {
+        match &self.mode {
+            Mode::Stopping(stopping) => stopping.fence.as_deref(),
+            Mode::Held | Mode::Running { .. } => None,
+        }
+    }
+
+    /// Why nothing more of another member's payload is to be removed: its controller is at work.
+    fn warning(&self) -> Option<String> {
+        let fence = self.fence()?;
+        if let Some(key) = &fence.returned {
+            return Some(format!("{key} is there again after it was removed"));
+        }
+        self.items.iter().find_map(|(key, item)| {
+            let stamp = &item.live()?.stamp;
+            if item.fate(key, self.policy()) == Some(Fate::Kept) {
+                // It is left as it is, whosever it is by now.
+                None
+            } else if stamp.group != fence.group {
+                Some(format!("{key} bears the mark of another group"))
+            } else if stamp.term > fence.term {
+                Some(format!("{key} bears the higher term {}", stamp.term))
+            } else {
+                None
+            }
+        })
     }
 
     /// By which policy objects go; none while only what the payload drops does.

@@ -46,4 +46,17 @@ pub enum Order {
         /// well, so that an inventory that was lost with the status leaves no second copy behind.
         payload: Option<Arc<Payload>>,
     },
+    /// Take down what another member of the group left in its cluster, as [`Order::Stop`] does, for a leader of a later term.
+    /// Nothing is touched that bears another group's mark or a higher term, and nothing that comes back: that member's
+    /// controller is at work then. The inventory is that member's and is not to be changed by whoever removes for it.
+    Fence {
+        /// The highest term that is removed. No claim of it or an earlier one is valid any more.
+        term: u64,
+        /// The group's id.
+        group: String,
+        /// What becomes of objects whose own annotation does not say.
+        policy: DemotionPolicy,
+        /// What that member would run, if that is known: looked for as well.
+        payload: Option<Arc<Payload>>,
+    },
 }

@@ -223,7 +223,7 @@ fn take_order(
     let order = orders.borrow_and_update().clone();
     let guard = match &order.order {
         Order::Run { term, .. } => Some(Guard::new(claim.clone(), mandate.clone(), *term)),
-        Order::Hold | Order::Stop { .. } => None,
+        Order::Hold | Order::Stop { .. } | Order::Fence { .. } => None,
     };
     ledger.order(boottime(), order);
     guard

@@ -16,7 +16,7 @@ pub struct Status {
     pub objects: Vec<ObjectStatus>,
     /// How often an object was put back after somebody else changed or deleted it, since the runner started.
     pub repairs: u64,
-    /// The term that objects are written in; none while none is.
+    /// The term that objects are written in; of a fence, the highest that it found. None while there is none.
     pub term: Option<u64>,
     /// How the payload does as a whole; none while it is not run. What is not in place is not well.
     pub health: Option<Health>,
@@ -71,6 +71,11 @@ pub enum Phase {
     /// The payload is being removed, and something does not go. The removal is tried for ever.
     CannotStop {
         /// What does not go, and why.
+        reason: String,
+    },
+    /// Nothing more of another member's payload is removed, since what is there shows that its controller is at work.
+    WarnedOff {
+        /// What shows it.
         reason: String,
     },
     /// Nothing of the payload runs any more: a list after the last deletion showed none of it, Pods included. What a policy

@@ -114,7 +114,7 @@ fn secrets() -> ClusterRole {
     let rules = vec![rule("", &["secrets"], &["get", "list", "watch"])];
     role(
         SECRETS_ROLE,
-        "Lets MultiClusters have their callsigns and certificates in Secrets. Bind it by RoleBindings instead, in the namespaces of those \
+        "Lets MultiClusters have their callsigns, certificates and other members' kubeconfigs in Secrets. Bind it by RoleBindings instead, in the namespaces of those \
          MultiClusters, where the controller must not read other Secrets.",
         rules,
     )

@@ -49,6 +49,7 @@ impl Shell {
         self.eligibility.tend(self.application.in_waiting());
         let tick = now();
         let view = self.member.as_ref().map(|member| member.view(tick));
+        self.tend_fences(view.as_ref());
         let mut troubles = Vec::new();
         troubles.extend(self.ear.error().map(|error| ("CannotListen", error.to_owned())));
         let secrets = [self.callsign.trouble(), self.certificate.trouble()];
@@ -67,6 +68,8 @@ impl Shell {
         if view.as_ref().is_some_and(|view| view.leader.is_some()) {
             self.memory_trouble = None;
         }
+        let fences = self.fencing.troubles(self.id, view.as_ref()).into_iter();
+        troubles.extend(fences.map(|trouble| ("FencingUnready", trouble)));
         let asks_for_none = self
             .spec
             .as_ref()

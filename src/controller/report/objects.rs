@@ -144,6 +144,8 @@ pub(in crate::controller) fn obstacle(
         | Phase::Applied
         | Phase::Unclaimed
         | Phase::Stopping
+        // Of another member's payload its own status tells.
+        | Phase::WarnedOff { .. }
         | Phase::Stopped => None,
     }
 }

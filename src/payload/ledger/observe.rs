@@ -6,7 +6,8 @@ use rand::rngs::StdRng;
 use serde_json::Value;
 
 use super::{
-    Fault, Item, Ledger, Live, Mode, Outcome, SAVE_DELAY, Seen, Step, SweepState, Swept, WatchedKind,
+    Fault, Item, Ledger, Live, Mode, Outcome, SAVE_DELAY, Seen, Step, Stopping, SweepState, Swept,
+    WatchedKind,
     trouble::{CONTESTED, REFUSED, cut},
 };
 use crate::payload::{
@@ -249,6 +250,11 @@ impl Ledger {
             Swept::Failed(failure) => stopping.failure = Some(failure.to_string()),
             Swept::Objects(keys) => {
                 stopping.dependents_since = None;
+                if let Some(fence) = &mut stopping.fence {
+                    // Each of them was seen to be gone.
+                    fence.returned = keys.into_iter().next();
+                    return;
+                }
                 for key in keys {
                     let version = stopping.sweep.objects.get(&key).cloned().unwrap_or_default();
                     let item = self
@@ -348,6 +354,7 @@ impl Ledger {
             }
         };
         let mut drifted = false;
+        let is_another = item.uid_is_certain && item.uid.as_ref() != Some(&uid);
         item.maybe_created = true;
         if let (Mode::Running { payload, .. }, Some(wanted)) = (&self.mode, stamp_wanted)
             && let Some(document) = item.document.and_then(|index| payload.documents().get(index))
@@ -389,6 +396,7 @@ impl Ledger {
             (item.kept, item.scaled, item.due) = (false, false, now);
         }
         let Finding { health, message } = examine(key, object);
+        let term_found = stamp.term;
         item.last_stamp = Some(stamp.clone());
         item.seen = Seen::Ours(Live {
             uid,
@@ -415,6 +423,15 @@ impl Ledger {
                     .to_owned(),
                 attempts,
             });
+        }
+        if let Mode::Stopping(Stopping {
+            fence: Some(fence), ..
+        }) = &mut self.mode
+        {
+            fence.found = fence.found.max(Some(term_found));
+            if is_another {
+                fence.returned = Some(key.clone());
+            }
         }
         if !running && !item.kept {
             self.expect_gone(key);

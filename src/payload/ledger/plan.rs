@@ -59,6 +59,7 @@ impl Ledger {
                     }
                 }
             }
+            Mode::Stopping(_) if self.warning().is_some() => {}
             Mode::Stopping(_) => {
                 self.search();
                 self.conclude_removals(now, |_| true);
@@ -350,6 +351,10 @@ impl Ledger {
     }
 
     fn plan_save(&mut self, now: Duration, plan: &mut Plan) {
+        if self.fence().is_some() {
+            // The list is another member's.
+            return;
+        }
         let Some(due) = self.save_due.filter(|_| !self.saving) else {
             return;
         };

@@ -49,13 +49,16 @@ impl Ledger {
             repairs: self.repairs,
             term: match &self.mode {
                 Mode::Running { term, .. } => Some(*term),
-                Mode::Held | Mode::Stopping(_) => None,
+                Mode::Stopping(_) | Mode::Held => self.fence().and_then(|fence| fence.found),
             },
         }
     }
 
     fn phase(&self, objects: &[ObjectStatus]) -> Phase {
         let any = |states: &[ObjectState]| objects.iter().any(|object| states.contains(&object.state));
+        if let Some(reason) = self.warning() {
+            return Phase::WarnedOff { reason };
+        }
         match &self.mode {
             Mode::Held => Phase::Held,
             Mode::Stopping(stopping) if stopping.state == SweepState::Clean => Phase::Stopped,

@@ -7,6 +7,7 @@
 
 mod demoting;
 mod doing;
+mod fencing;
 mod mending;
 mod removing;
 mod sparing;
@@ -21,7 +22,9 @@ use super::*;
 use crate::payload::{
     inventory::{OBJECTS_MAX, StoreError},
     ledger::plan::Plan,
-    mark::{ON_DEMOTION_ANNOTATION, PAYLOAD_LABEL},
+    mark::{
+        GROUP_ANNOTATION, MULTICLUSTER_ANNOTATION, ON_DEMOTION_ANNOTATION, PAYLOAD_LABEL, TERM_ANNOTATION,
+    },
     status::{Phase, Status},
 };
 

@@ -112,6 +112,22 @@ pub const MUTATIONS: &[Mutation] = &[
         situation: "stops slowly",
     },
     Mutation {
+        name: "a fencing receipt is believed for another's payload",
+        edits: &[
+            Edit {
+                file: "obligation.rs",
+                from: "let is_named = one.leader == Some(member);",
+                to: "let is_named = BROKEN || one.leader == Some(member);",
+            },
+            Edit {
+                file: "obligation.rs",
+                from: "let is_covered = one.term <= term;",
+                to: "let is_covered = BROKEN || one.term <= term;",
+            },
+        ],
+        situation: "others may remove",
+    },
+    Mutation {
         name: "a heartbeat of an earlier term is acknowledged",
         edits: &[Edit {
             file: "following.rs",

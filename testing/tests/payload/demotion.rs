@@ -214,7 +214,12 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
     lone.until_applied().await?;
     lone.until("the quota is used up", async |_| {
         let used = lone
-            .field("v1", "ResourceQuota", "one", "/status/used/persistentvolumeclaims")
+            .field(
+                "v1",
+                "ResourceQuota",
+                "one",
+                "/status/used/persistentvolumeclaims",
+            )
             .await?;
         Ok::<_, kube::Error>(used.as_deref() == Some("1"))
     })
@@ -231,9 +236,7 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
     let theirs = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs}\n";
     site.apply_in(&namespace, theirs).await?;
     lone.edit(&format!("{payload}{theirs}")).await?;
-    let told = lone
-        .until_condition("Eligible", "False", "NotPermitted")
-        .await?;
+    let told = lone.until_condition("Eligible", "False", "NotPermitted").await?;
     assert!(told.contains("/theirs: it existed before"), "{told}");
     Ok(())
 }

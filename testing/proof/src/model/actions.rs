@@ -30,6 +30,8 @@ pub enum Action {
     },
     /// The payload that was ordered to stop is gone.
     Gone,
+    /// What a member left of its payload is removed by a leader that waits.
+    Fence(usize),
     /// The controller dies; a write under way is through or never will be.
     Crash {
         /// Whether the write is through.
@@ -84,7 +86,11 @@ impl Group {
                 }
             }
             Process::Paused(_) => actions.push(Action::Resume),
-            Process::Up(_) => {
+            Process::Up(member) => {
+                if self.fences && !member.waits_for_payload_of().is_empty() {
+                    let others = (0..state.seats.len()).filter(|other| *other != seat);
+                    actions.extend(others.map(Action::Fence));
+                }
                 is_done = order.is_empty();
                 possible_in_order(state, &order, actions);
                 if !is_done {

@@ -66,6 +66,8 @@ pub struct Group {
     pub standby: Vec<Option<i64>>,
     /// Whether two leaders at once are excluded: not where each of two may lead alone.
     pub guarded: bool,
+    /// Whether a leader that waits may remove another's payload through that one's API server.
+    pub fences: bool,
     /// Messages that are never delivered, since losing them is what they are there to show.
     pub deaf_to: fn(&Message) -> bool,
     /// Where it begins.

@@ -67,6 +67,7 @@ impl Opening {
                 bounds,
                 standby: vec![None; seats],
                 guarded: true,
+                fences: false,
                 deaf_to: deaf_to_strangers,
                 openings: Vec::new(),
             },
@@ -96,6 +97,13 @@ impl Opening {
     #[must_use]
     pub fn unguarded(mut self) -> Opening {
         self.group.guarded = false;
+        self
+    }
+
+    /// A leader that waits may remove another's payload through that one's API server.
+    #[must_use]
+    pub fn with_fencing(mut self) -> Opening {
+        self.group.fences = true;
         self
     }
 

@@ -40,6 +40,7 @@ pub fn all() -> Vec<Situation> {
         situation("three voters with a leader, one of which cannot hear it", cut_off),
         situation("three voters with a leader that stalls", stalled),
         situation("three voters with a payload that stops slowly", slow_payload),
+        situation("three voters with a payload that others may remove", fenced),
         situation("a leader hands over", handover),
         situation("a voter leaves", leaving),
         situation("a third member joins a pair", joining),
@@ -149,6 +150,22 @@ fn slow_payload(name: &'static str, more: i64) -> Group {
     };
     let bounds = only(bounds(18 + more, 3, 2), 2, &[Mishap::Cut]);
     Opening::new(name, &THREE, 3, settings, bounds).led_by_first()
+}
+
+fn fenced(name: &'static str, more: i64) -> Group {
+    // Longer than two elections take, so that the first of two leaders that failed may be running its payload yet.
+    let settings = Settings {
+        lease_ms: 3,
+        heartbeat_ms: 1,
+        stop_budget_ms: 16,
+        ..TIMINGS
+    };
+    let bounds = only(bounds(18 + more, 3, 1), 1, &[Mishap::Cut]);
+    Opening::new(name, &THREE, 3, settings, bounds)
+        .with_fencing()
+        .cut(0, 1)
+        .cut(0, 2)
+        .led_by_first()
 }
 
 fn handover(name: &'static str, more: i64) -> Group {

@@ -103,6 +103,18 @@ impl Group {
                 let number = place.order.0;
                 self.step(state, seat, Event::PayloadStopped(number));
             }
+            Action::Fence(other) => {
+                let now = self.now(state, other);
+                let place = &mut state.seats[other];
+                let found = place.copy.map_or(0, |copy| copy.term);
+                // What a controller with a claim put in place comes back at once.
+                let holds = place.member().is_some_and(|member| member.claim(now).is_some());
+                if let Some(copy) = place.copy.as_mut().filter(|_| !holds) {
+                    copy.until = copy.until.min(state.instant);
+                }
+                let (member, term) = (identity(other), found);
+                self.step(state, seat, Event::Fenced { member, term });
+            }
             Action::Crash { written } => {
                 self.rest(state, seat);
                 crash(state, seat, written);
