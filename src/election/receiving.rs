@@ -247,6 +247,8 @@ impl Member {
                 // The other yields when it hears of this member; a term below the other's would not be heard.
                 if leading && term >= own {
                     self.raise_term(term, context);
+                } else if leading {
+                    self.tell_not_a_voter(from, context);
                 }
                 return;
             }
@@ -271,6 +273,19 @@ impl Member {
         (rank(self.id), own_term, self.id) > (rank(other), other_term, other)
     }
 
+    /// Tells another that it is out of the roster of this member's group, if it is. Where each of two may lead alone, and
+    /// one was taken out while the other did not hear it, both lead until they hear this.
+    pub(super) fn tell_not_a_voter(&self, other: MemberId, context: &mut Context<'_>) {
+        let Some(roster) = self.roster().filter(|roster| roster.voter(other).is_none()) else {
+            return;
+        };
+        let message = Message::NotAVoter {
+            stamp: roster.stamp,
+            leader_address: self.leader_address(),
+        };
+        self.send(other, message, context.out);
+    }
+
     fn on_not_a_voter(
         &mut self,
         from: MemberId,
@@ -278,10 +293,20 @@ impl Member {
         leader_address: Option<String>,
         context: &mut Context<'_>,
     ) {
-        let newer = self
-            .roster()
-            .is_some_and(|own| stamp > own.stamp && own.voter(from).is_some());
-        if newer && self.claim.is_none() {
+        let Some(own) = self.roster() else { return };
+        let newer = stamp > own.stamp || stamp == own.stamp && from > self.id;
+        if !newer {
+            // Two may each have taken the other out: whose roster is newer stays.
+            if let Role::Leading(_) = self.role {
+                self.tell_not_a_voter(from, context);
+            }
+            return;
+        }
+        let alone = self.is_only_voter();
+        let known = alone || own.voter(from).is_some();
+        // Whoever leads by a majority learns it by the end of its claim; one that may lead alone has no other way.
+        let believed = known && (self.claim.is_none() || alone || own.is_unguarded());
+        if believed && !self.dissolving {
             context.notify(Notice::Dropped);
             self.give_up_group(leader_address, StepDown::Superseded, context);
         }

@@ -212,11 +212,7 @@ impl Member {
         let own = roster.stamp;
         let newer = (stamp < own).then(|| Box::new(roster.clone()));
         if stamp < own && roster.voter(from).is_none() {
-            let message = Message::NotAVoter {
-                stamp: own,
-                leader_address: self.leader_address(),
-            };
-            return self.send(from, message, context.out);
+            return self.tell_not_a_voter(from, context);
         }
         let rival_ms = if stamp <= own && self.goes_before(from, term) {
             self.settings().round_ms()

@@ -117,3 +117,118 @@ fn a_term_that_no_election_reached_is_not_believed() {
     assert_eq!(two.member, held);
     assert_ne!(two.hear(1, ask(1 + (1 << 40))), [], "that far it may be");
 }
+
+/// A heartbeat of member 2, which leads the pair that it and member 1 were.
+fn heartbeat_of_the_pair(term: Term) -> Message {
+    let pair = roster(2, QuorumMode::None, stamp(1, 2));
+    Message::Heartbeat {
+        term,
+        sequence: 1,
+        stamp: pair.stamp,
+        roster: Some(Box::new(pair)),
+    }
+}
+
+#[test]
+fn who_was_taken_out_of_a_pair_and_leads_alone_is_told_so() {
+    let lone = roster(2, QuorumMode::None, stamp(1, 2)).without(MemberId(2), 3);
+    let mut one = Actor::voter_of(1, lone);
+    one.tick();
+    one.persisted();
+    assert_eq!(
+        (one.member.view(one.now).part, one.member.term()),
+        (Part::Leader, 2)
+    );
+    let commands = one.hear(2, heartbeat_of_the_pair(4));
+    assert!(
+        matches!(&commands[..], [Command::Persist { durable, .. }] if durable.term == 5),
+        "first its own roster is to be the newer one: {commands:?}"
+    );
+    one.persisted();
+    one.now = one.now + HEARTBEAT;
+    one.tick();
+    one.persisted();
+    let own = one.member.roster().map(|roster| roster.stamp);
+    assert_eq!(own, Some(stamp(5, 4)));
+    assert_eq!(one.hear(2, heartbeat_of_the_pair(4)), [out(2, 1, stamp(5, 4))]);
+}
+
+/// What `leader` says to one that is no voter, and whose address it does not know any more.
+fn out(to: u128, leader: u128, stamp: Stamp) -> Command {
+    Command::Send {
+        to: Destination::Member(MemberId(to), None),
+        group: Some(GROUP),
+        message: told(leader, stamp),
+    }
+}
+
+fn told(leader: u128, stamp: Stamp) -> Message {
+    Message::NotAVoter {
+        stamp,
+        leader_address: Some(format!("m{leader}")),
+    }
+}
+
+/// Member `id` of an unguarded pair, which leads alone.
+fn alone(id: u128) -> Actor {
+    let mut actor = Actor::voter_of(id, roster(2, QuorumMode::None, stamp(1, 2)));
+    while actor.member.view(actor.now).part != Part::Leader {
+        actor.wait();
+        actor.persisted();
+    }
+    actor
+}
+
+#[test]
+fn who_was_taken_out_of_a_pair_and_leads_alone_gives_way() {
+    let mut two = alone(2);
+    assert_eq!(two.hear(1, told(1, stamp(1, 1))), [], "its own roster is newer");
+    let term = two.member.term();
+    let gives_way = [
+        notify(Notice::Dropped),
+        notify(Notice::SteppedDown {
+            term,
+            reason: StepDown::Superseded,
+        }),
+        payload(3, Order::Stop),
+    ];
+    assert_eq!(two.hear(1, told(1, stamp(9, 9))), gives_way);
+    assert_eq!(two.hear(1, told(1, stamp(9, 9))), [], "once");
+    let written = two.stopped();
+    assert!(
+        matches!(&written[..], [Command::Persist { durable, .. }] if durable.group.is_none()),
+        "{written:?}"
+    );
+}
+
+#[test]
+fn a_leader_by_majority_is_not_dropped_by_a_word() {
+    let mut three_ = Actor::leader(3);
+    assert_eq!(three_.hear(1, told(1, stamp(9, 9))), []);
+    assert_eq!(three_.member.view(three_.now).part, Part::Leader);
+}
+
+#[test]
+fn of_two_that_took_each_other_out_the_newer_roster_stays() {
+    let taken_out = |id: u128, other: u128, stamp: Stamp| {
+        let lone = roster(2, QuorumMode::None, stamp).without(MemberId(other), stamp.term);
+        let mut actor = Actor::voter_of(id, lone);
+        actor.tick();
+        actor.persisted();
+        actor
+    };
+    let mut one = taken_out(1, 2, stamp(5, 6));
+    let mut two = taken_out(2, 1, stamp(4, 9));
+    let probe = Message::Probe {
+        founder: Founder {
+            profile: profile(2),
+            memory: MemoryId(2),
+            ready: false,
+            alone: false,
+        },
+        asked: "m1".to_owned(),
+    };
+    assert_eq!(one.hear(2, probe), [out(2, 1, stamp(5, 7))]);
+    assert_eq!(two.hear(1, told(1, stamp(5, 7)))[0], notify(Notice::Dropped));
+    assert_eq!(one.hear(2, told(2, stamp(4, 10))), [out(2, 1, stamp(5, 7))]);
+}
