@@ -59,6 +59,8 @@ pub struct Member {
     /// The one write under way.
     pub(super) staged: Option<Staged>,
     pub(super) writes: u64,
+    /// The version of the memory with which this incarnation began.
+    pub(super) recalled: u64,
     pub(super) role: Role,
     pub(super) promise: Option<Promise>,
     pub(super) claim: Option<Claim>,
@@ -121,6 +123,10 @@ pub(super) struct Start {
     pub id: MemberId,
     pub memory: MemoryId,
     pub incarnation: u64,
+    /// The version of the memory with which it began.
+    pub recalled: u64,
+    /// The highest version that it has spoken from.
+    pub version: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -172,6 +178,7 @@ impl Member {
     ) -> (Member, Vec<Command>) {
         let mut member = Member {
             id,
+            recalled: durable.version,
             durable,
             staged: None,
             writes: 0,
@@ -395,6 +402,18 @@ impl Member {
     #[must_use]
     pub fn incarnation(&self) -> u64 {
         self.durable.incarnation
+    }
+
+    /// The version of the memory with which this start began; sent with every message.
+    #[must_use]
+    pub fn recalled(&self) -> u64 {
+        self.recalled
+    }
+
+    /// The version of its memory; sent with every message.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.durable.version
     }
 
     /// The term in which it leads, else the highest that it knows of durably.

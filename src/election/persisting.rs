@@ -12,6 +12,8 @@ impl Member {
             return false;
         }
         self.writes += 1;
+        let version = self.recalled.saturating_add(self.writes);
+        let durable = Durable { version, ..durable };
         out.push(Command::Persist {
             number: self.writes,
             durable: Box::new(durable.clone()),

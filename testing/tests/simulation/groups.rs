@@ -58,6 +58,27 @@ fn a_member_whose_memory_went_back_is_admitted_anew() {
 }
 
 #[test]
+fn a_member_whose_memory_went_back_within_one_start_is_admitted_anew() {
+    for seed in 0..20 {
+        let mut world = three_settled(seed);
+        let old = world.backup(2);
+        // It votes, and is not started anew for that.
+        world.lose(1);
+        settled(&mut world, 0, 20_000);
+        world.start(1);
+        settled(&mut world, 1, 20_000);
+        world.run(1_000);
+        world.crash(2);
+        world.restore(2, old);
+        let memory = world.roster(1).unwrap().voters[2].memory;
+        world.start(2);
+        world.run(3_000);
+        settled(&mut world, 1, 20_000);
+        assert_ne!(world.roster(1).unwrap().voters[2].memory, memory, "seed {seed}");
+    }
+}
+
+#[test]
 fn a_newborn_group_yields_to_the_older_one_when_they_meet() {
     for seed in 0..20 {
         let mut world = three_settled(seed);
