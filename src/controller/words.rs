@@ -185,7 +185,7 @@ pub(super) fn hindrance(hindrance: Hindrance) -> &'static str {
             "that member fell silent while the payload was stopping; it runs on where it was"
         }
         Hindrance::Alive => {
-            "that member is alive: delete its MultiCluster, and it leaves the group by itself"
+            "a member that is to be gone is alive: delete its MultiCluster, and it leaves the group by itself"
         }
         Hindrance::Leads => "a leader is there: the group is not lost, and its leader is not removed",
         Hindrance::Replaced => "something else was asked for since",

@@ -54,7 +54,12 @@ impl Member {
             return;
         }
         if pending.answered_at + self.settings().lease_ms * PATIENCE_LEASES <= now {
-            return self.end_pending(Err(Hindrance::NoLeader), context);
+            let hindrance = match pending.wish {
+                // Others stand again and again: they are not gone.
+                Wish::Recover => Hindrance::Alive,
+                Wish::Move { .. } | Wish::Remove { .. } => Hindrance::NoLeader,
+            };
+            return self.end_pending(Err(hindrance), context);
         }
         let round_ms = self.settings().round_ms();
         if let Some(pending) = &mut self.pending {
@@ -297,6 +302,10 @@ impl Member {
     /// is another group with the same callsign, and both say so.
     fn recover(&mut self, context: &mut Context<'_>) {
         let now = context.now;
+        // The number of this start comes first: without it another start could have the same.
+        if let Role::Starting = self.role {
+            return;
+        }
         let hindrance = match (&self.role, self.roster()) {
             (_, None) => Some(Hindrance::NotAVoter),
             (Role::Leading(_), _) => Some(Hindrance::Leads),
@@ -315,6 +324,13 @@ impl Member {
         let Some(own) = roster.voter(self.id).cloned() else {
             return self.end_pending(Err(Hindrance::NotAVoter), context);
         };
+        // A leader that is there is heard within a lease, and so is one that is being elected within a round more. Until
+        // then it is open whether the group is lost; a start has heard nobody yet.
+        let bound = self.promise.is_some_and(|promise| promise.until > now);
+        let quiet_at = self.rival_heard_at + self.settings().lease_ms + self.settings().round_ms();
+        if bound || now < quiet_at {
+            return;
+        }
         let term = self.term_above(self.durable.term);
         let high = u128::from(context.rng.next_u64());
         let id = GroupId(high << 64 | u128::from(context.rng.next_u64()));

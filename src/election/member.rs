@@ -92,6 +92,8 @@ pub struct Member {
     pub(super) ballot: Option<Ballot>,
     /// The last heartbeat, acknowledged again when a write is through.
     pub(super) heard: Option<Heard>,
+    /// When a leader of its group, or one that stood, was last heard; the start, until one is.
+    pub(super) rival_heard_at: Tick,
     pub(super) resignation: Option<Resignation>,
     pub(super) left: bool,
     /// The group is being given up.
@@ -201,6 +203,7 @@ impl Member {
             chosen: false,
             ballot: None,
             heard: None,
+            rival_heard_at: now,
             resignation: None,
             left: false,
             dissolving: false,

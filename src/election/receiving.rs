@@ -66,6 +66,13 @@ impl Member {
             // It lost its memory of votes since it was admitted, or was admitted anew by a roster that is yet to come.
             return;
         }
+        let leads_or_stands = matches!(
+            message,
+            Message::Heartbeat { .. } | Message::PreVote { .. } | Message::Vote { .. }
+        );
+        if leads_or_stands && group.is_some() && group == self.group() {
+            self.rival_heard_at = context.now;
+        }
         match message {
             Message::Probe { founder, asked } => self.on_probe(from, group, founder, asked, context),
             Message::NoGroup {
@@ -246,7 +253,8 @@ impl Member {
         roster: Option<Box<Roster>>,
         context: &mut Context<'_>,
     ) {
-        if self.dissolving {
+        // A person was sure that nobody leads; what is being written cannot be taken back.
+        if self.dissolving || self.changes_group() {
             return;
         }
         // A leader that stands again above another's term leads on meanwhile.

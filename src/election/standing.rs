@@ -273,7 +273,8 @@ impl Member {
         let voted_already = term == self.durable.term && self.durable.vote == Some(from);
         let free = term > self.durable.term || (term == self.durable.term && self.durable.vote.is_none());
         let bound = self.vote_wait_ms(from, handover, context.now) > 0;
-        if bound || stamp < own || !(free || voted_already) || self.dissolving {
+        let leaves = self.dissolving || self.changes_group();
+        if bound || stamp < own || !(free || voted_already) || leaves {
             let message = Message::Voted {
                 term,
                 granted: false,

@@ -278,7 +278,7 @@ fn what_is_left_of_a_group_goes_on_alone_as_another_group() {
         [ended(Err(Hindrance::Leads))],
         "there is a leader"
     );
-    one.now = one.now + LEASE;
+    one.now = one.now + LEASE + ROUND;
     let commands = one.step(Event::Asked(REQUEST, Wish::Recover));
     let written = commands.iter().find_map(|command| match command {
         Command::Persist { durable, .. } => durable.group.clone(),
@@ -315,4 +315,76 @@ fn what_is_left_of_a_group_goes_on_alone_as_another_group() {
         ),
         "{run:?}"
     );
+}
+
+#[test]
+fn what_is_left_goes_on_alone_only_when_nobody_was_heard_for_a_lease_and_a_round() {
+    // A start has heard nobody yet, and a leader may be alive.
+    let mut one = Actor::voter(1);
+    let paused = Config {
+        paused: true,
+        ..config(1)
+    };
+    one.step(Event::Configured(paused));
+    one.now = Tick(0);
+    assert_eq!(one.step(Event::Asked(REQUEST, Wish::Recover)), []);
+    let mut commands = Vec::new();
+    while commands.is_empty() && one.now < Tick(10 * LEASE) {
+        commands = one.wait();
+    }
+    assert!(matches!(&commands[..], [Command::Persist { .. }]), "{commands:?}");
+    assert!(
+        (LEASE + ROUND..LEASE + 2 * ROUND).contains(&one.now.0),
+        "{:?}",
+        one.now
+    );
+
+    // Nor does it while others stand, who would lead soon.
+    let mut one = Actor::voter(1);
+    let began = one.now;
+    let mut commands = one.step(Event::Asked(REQUEST, Wish::Recover));
+    while one.now.since(began) <= 4 * LEASE {
+        one.now = one.now + ROUND;
+        let stands = Message::PreVote {
+            term: 2,
+            stamp: stamp(1, 3),
+        };
+        commands.extend(one.hear(2, stands));
+    }
+    assert!(commands.contains(&ended(Err(Hindrance::Alive))), "{commands:?}");
+    assert_eq!(one.member.group(), Some(GROUP));
+}
+
+#[test]
+fn a_leader_that_is_heard_while_another_group_is_being_written_is_promised_nothing() {
+    let mut one = Actor::voter(1);
+    one.now = one.now + LEASE + ROUND;
+    let commands = one.step(Event::Asked(REQUEST, Wish::Recover));
+    assert!(matches!(&commands[..], [Command::Persist { .. }]), "{commands:?}");
+    assert_eq!(one.heartbeat(3, 2, 1), []);
+    let refused = Message::Voted {
+        term: 5,
+        granted: false,
+        voter_term: 1,
+        promised: None,
+        receipt: 0,
+    };
+    let vote = Message::Vote {
+        term: 5,
+        stamp: stamp(1, 3),
+        handover: None,
+    };
+    assert_eq!(one.hear(3, vote), [send(3, refused)]);
+    let commands = one.persisted();
+    assert_eq!(commands[0], ended(Ok(())), "{commands:?}");
+}
+
+#[test]
+fn a_member_that_is_starting_does_not_go_on_alone_before_its_start_is_durable() {
+    let remembered = durable(1, 1, None, Some(roster(3, QuorumMode::Auto, stamp(1, 3))));
+    let (member, _) = Member::start(MemberId(1), remembered, config(1), None, Tick(0));
+    let mut one = Actor { member, now: Tick(0) };
+    assert_eq!(one.persist_failed(), []);
+    one.now = Tick(2 * LEASE);
+    assert_eq!(one.step(Event::Asked(REQUEST, Wish::Recover)), []);
 }
