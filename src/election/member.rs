@@ -95,6 +95,8 @@ pub struct Member {
     /// When a leader of its group, or one that stood, was last heard; the start, until one is.
     pub(super) rival_heard_at: Tick,
     pub(super) resignation: Option<Resignation>,
+    /// Since when it is to leave.
+    pub(super) leaving_since: Option<Tick>,
     pub(super) left: bool,
     /// The group is being given up.
     pub(super) dissolving: bool,
@@ -205,6 +207,7 @@ impl Member {
             heard: None,
             rival_heard_at: now,
             resignation: None,
+            leaving_since: None,
             left: false,
             dissolving: false,
             rejoin_through: None,
@@ -247,10 +250,17 @@ impl Member {
             out: &mut out,
             rng,
         };
-        if !self.is_faulty() {
-            self.handle(event, &mut context);
-            self.expire(&mut context);
-            self.tend_pending(&mut context);
+        match event {
+            event if !self.is_faulty() => {
+                self.handle(event, &mut context);
+                self.expire(&mut context);
+                self.tend_pending(&mut context);
+            }
+            Event::Asked(request, wish) => self.on_asked(request, wish, &mut context),
+            _ => {}
+        }
+        if self.is_faulty() {
+            self.refuse_pending(&mut context);
         }
         self.order_payload(now, &mut out);
         out
@@ -268,6 +278,7 @@ impl Member {
             Event::Asked(request, wish) => self.on_asked(request, wish, context),
             Event::Leave => {
                 self.resignation = Some(Resignation::Leaving);
+                self.leaving_since.get_or_insert(context.now);
                 self.on_tick(context);
             }
             Event::Resign => {
