@@ -36,9 +36,10 @@ pub fn pack(
     group: Option<GroupId>,
     message: &Message,
 ) -> Result<Arc<RawValue>, serde_json::Error> {
-    let memory = member.memory();
     to_raw_value(&Parcel {
-        memory,
+        memory: member.memory(),
+        recalled: member.recalled(),
+        version: member.version(),
         group,
         message,
     })
@@ -76,6 +77,8 @@ pub fn unpack(incoming: &Incoming) -> Result<Received, MailError> {
         from,
         incarnation: incoming.incarnation,
         memory: parcel.memory,
+        recalled: parcel.recalled,
+        version: parcel.version,
         group: parcel.group,
         message: parcel.message,
     })
@@ -85,6 +88,8 @@ pub fn unpack(incoming: &Incoming) -> Result<Received, MailError> {
 #[derive(Serialize)]
 struct Parcel<'a> {
     memory: MemoryId,
+    recalled: u64,
+    version: u64,
     group: Option<GroupId>,
     message: &'a Message,
 }
@@ -92,6 +97,10 @@ struct Parcel<'a> {
 #[derive(Deserialize)]
 struct OwnedParcel {
     memory: MemoryId,
+    #[serde(default)]
+    recalled: u64,
+    #[serde(default)]
+    version: u64,
     #[serde(default)]
     group: Option<GroupId>,
     message: Message,

@@ -150,6 +150,7 @@ fn move_reason(reason: MoveReason) -> &'static str {
         MoveReason::Leaving => "this MultiCluster is being deleted",
         MoveReason::Exiting => "this controller ends",
         MoveReason::Unfit => "the payload is not healthy here",
+        MoveReason::Witness => "it is a Witness now, which leads only where nobody else can",
         MoveReason::Asked => "a person asked for it",
     }
 }
@@ -185,9 +186,15 @@ pub(super) fn hindrance(hindrance: Hindrance) -> &'static str {
             "that member fell silent while the payload was stopping; it runs on where it was"
         }
         Hindrance::Alive => {
-            "that member is alive: delete its MultiCluster, and it leaves the group by itself"
+            "a member that is to be gone is alive: delete its MultiCluster, and it leaves the group by itself"
         }
         Hindrance::Leads => "a leader is there: the group is not lost, and its leader is not removed",
+        Hindrance::Overdue => {
+            "it was not done within ten minutes and is not waited for any more; a move that has begun goes on. See the conditions of the leader, and ask again"
+        }
+        Hindrance::Faulty => {
+            "this member found the protocol broken and takes no part: see its condition Degraded, and restart its controller"
+        }
         Hindrance::Replaced => "something else was asked for since",
         Hindrance::Other => "the leader refused, for a reason that this release does not know: see its log",
     }

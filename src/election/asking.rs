@@ -15,11 +15,15 @@ use super::wish::{Answer, Hindrance, Wish};
 /// A leader that does not answer for so many leases is not there.
 const PATIENCE_LEASES: i64 = 4;
 
+/// Whoever asked for something does not wait for longer, and is not to be surprised by it hours later.
+const PENDING_MAX_MS: i64 = 600_000;
+
 /// Something asked for that is not done yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Pending {
     pub request: RequestId,
     pub wish: Wish,
+    pub asked_at: Tick,
     pub next_at: Tick,
     /// When the leader last answered, or the wish was uttered.
     pub answered_at: Tick,
@@ -37,6 +41,7 @@ impl Member {
         self.pending = Some(Pending {
             request,
             wish,
+            asked_at: context.now,
             next_at: context.now,
             answered_at: context.now,
             under_way: false,
@@ -54,7 +59,15 @@ impl Member {
             return;
         }
         if pending.answered_at + self.settings().lease_ms * PATIENCE_LEASES <= now {
-            return self.end_pending(Err(Hindrance::NoLeader), context);
+            let hindrance = match pending.wish {
+                // Others stand again and again: they are not gone.
+                Wish::Recover => Hindrance::Alive,
+                Wish::Move { .. } | Wish::Remove { .. } => Hindrance::NoLeader,
+            };
+            return self.end_pending(Err(hindrance), context);
+        }
+        if pending.asked_at + PENDING_MAX_MS <= now {
+            return self.end_pending(Err(Hindrance::Overdue), context);
         }
         let round_ms = self.settings().round_ms();
         if let Some(pending) = &mut self.pending {
@@ -75,6 +88,11 @@ impl Member {
     /// When to look after it again.
     pub(super) fn pending_at(&self) -> Option<Tick> {
         self.pending.map(|pending| pending.next_at)
+    }
+
+    /// A member that takes no part any more does nothing that it is asked for.
+    pub(super) fn refuse_pending(&mut self, context: &mut Context<'_>) {
+        self.end_pending(Err(Hindrance::Faulty), context);
     }
 
     fn end_pending(&mut self, outcome: Result<(), Hindrance>, context: &mut Context<'_>) {
@@ -98,9 +116,10 @@ impl Member {
                 Role::Leading(leading) => to == self.id && leading.serving && self.is_chosen(self.id),
                 _ => self.followed(now) == Some(to) && self.is_chosen(to),
             },
+            // A follower's roster may be an older one: the leader tells.
             Wish::Remove { member } => {
                 let gone = self.roster().is_some_and(|roster| roster.voter(member).is_none());
-                gone && (!matches!(self.role, Role::Leading(_)) || self.is_roster_agreed())
+                gone && self.is_roster_agreed()
             }
             Wish::Recover => self.is_only_voter(),
         }
@@ -227,7 +246,8 @@ impl Member {
         let fresh_since = now - roster.settings.round_ms();
         let heard = |seen: &&Seen| seen.acknowledged_at >= fresh_since;
         let seen = leading.seen(id).filter(heard).ok_or(Hindrance::Silent)?;
-        match seen.obstacle {
+        let leaves = leading.leavers.contains(&id).then_some(Obstacle::Leaving);
+        match leaves.or(seen.obstacle) {
             Some(obstacle) if !(force && obstacle.yields_to_force()) => Err(Hindrance::Obstacle { obstacle }),
             _ if seen.stamp != roster.stamp => Err(Hindrance::Behind),
             _ => Ok(()),
@@ -267,7 +287,9 @@ impl Member {
             };
         }
         let next = roster.without(member, leading.term);
-        if self.is_roster_agreed() && now >= self.not_before && self.could_be_agreed(&next, None, now) {
+        // A person has made sure that it leads alone no more, for which its acknowledgement would be waited for.
+        let agreed = self.is_roster_agreed_but_for(Some(member));
+        if agreed && now >= self.not_before && self.could_be_agreed(&next, None, now) {
             self.write_roster(next, context);
         }
         Ok(Answer::UnderWay)
@@ -297,6 +319,10 @@ impl Member {
     /// is another group with the same callsign, and both say so.
     fn recover(&mut self, context: &mut Context<'_>) {
         let now = context.now;
+        // The number of this start comes first: without it another start could have the same.
+        if let Role::Starting = self.role {
+            return;
+        }
         let hindrance = match (&self.role, self.roster()) {
             (_, None) => Some(Hindrance::NotAVoter),
             (Role::Leading(_), _) => Some(Hindrance::Leads),
@@ -315,6 +341,13 @@ impl Member {
         let Some(own) = roster.voter(self.id).cloned() else {
             return self.end_pending(Err(Hindrance::NotAVoter), context);
         };
+        // A leader that is there is heard within a lease, and so is one that is being elected within a round more. Until
+        // then it is open whether the group is lost; a start has heard nobody yet.
+        let bound = self.promise.is_some_and(|promise| promise.until > now);
+        let quiet_at = self.rival_heard_at + self.settings().lease_ms + self.settings().round_ms();
+        if bound || now < quiet_at {
+            return;
+        }
         let term = self.term_above(self.durable.term);
         let high = u128::from(context.rng.next_u64());
         let id = GroupId(high << 64 | u128::from(context.rng.next_u64()));

@@ -173,6 +173,8 @@ pub enum MoveReason {
     Exiting,
     /// The leader's payload is not healthy.
     Unfit,
+    /// The leader is a witness from now on.
+    Witness,
     /// A person asked for it.
     Asked,
 }

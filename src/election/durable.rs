@@ -13,6 +13,10 @@ pub struct Durable {
     pub memory: MemoryId,
     /// Counts the starts of the member, so that what an earlier one sent is known to be old.
     pub incarnation: u64,
+    /// The number of the write that made this durable: what it says may go up by more than one, since writes that fail
+    /// are counted too. Others compare it with what a later start remembers, and so find out a memory that went back.
+    #[serde(default)]
+    pub version: u64,
     /// The highest term heard of.
     pub term: Term,
     /// For whom it voted in that term.
@@ -37,6 +41,7 @@ impl Durable {
         Durable {
             memory,
             incarnation: 0,
+            version: 0,
             term: 0,
             vote: None,
             group: None,

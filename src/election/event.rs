@@ -68,6 +68,10 @@ pub struct Received {
     pub memory: MemoryId,
     /// The sender's incarnation.
     pub incarnation: u64,
+    /// The version of the memory with which that incarnation began.
+    pub recalled: u64,
+    /// The version of the sender's memory; 0 from a release that does not count.
+    pub version: u64,
     /// The sender's group.
     pub group: Option<GroupId>,
     /// What it says.

@@ -29,7 +29,9 @@ impl Member {
             self.resignation.is_some().then_some(Obstacle::Leaving),
             (!self.payload_gone).then_some(Obstacle::Stopping),
             self.config.paused.then_some(Obstacle::Paused),
-            (self.fitness != Fitness::Fit).then_some(Obstacle::Unfit),
+            // It could not write the payload, nor its memory: nobody is to be moved there, by force either.
+            (self.fitness == Fitness::CutOff).then_some(Obstacle::CannotPersist),
+            (self.fitness == Fitness::Unfit).then_some(Obstacle::Unfit),
             self.is_penalized(now).then_some(Obstacle::Failed),
         ]
         .into_iter()
@@ -42,7 +44,7 @@ impl Member {
     pub(super) fn may_stand(&self) -> bool {
         let able = self.fitness == Fitness::Fit && !self.config.paused;
         // A lone voter has nobody to leave the lead to.
-        self.is_voter() && !self.is_witness() && (able || self.is_only_voter())
+        self.is_voter() && (able && !self.is_witness() || self.is_only_voter())
     }
 
     pub(super) fn is_witness(&self) -> bool {

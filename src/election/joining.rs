@@ -355,6 +355,9 @@ impl Member {
                     context.out,
                 );
             }
+            Role::Leading(_) if group.is_some() && group == own_group => {
+                self.tell_not_a_voter(from, context);
+            }
             _ if group.is_some() && group == own_group => {}
             Role::Leading(_) if group.is_none() => self.admit(from, founder, context),
             Role::Leading(_) | Role::Starting | Role::Follower | Role::Standing(_) => {

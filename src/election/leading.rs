@@ -30,6 +30,8 @@ pub(super) struct Leading {
     /// The payload may run, and has been ordered to.
     pub serving: bool,
     pub moving: Option<Moving>,
+    /// Voters that have asked to be taken out: an acknowledgement that was under way then tells nothing of it.
+    pub leavers: Vec<MemberId>,
     /// Former voters that are to hear that they are out.
     pub farewells: Vec<Destination>,
     /// Voters that were told to have another's address.
@@ -81,6 +83,7 @@ impl Leading {
             must_acknowledge: Vec::new(),
             serving: false,
             moving: None,
+            leavers: Vec::new(),
             farewells: Vec::new(),
             clashing: Vec::new(),
             no_move_before: now,
@@ -284,7 +287,9 @@ impl Member {
             vote: Some(self.id),
             ..self.durable.clone()
         };
+        let chosen = matches!(&self.role, Role::Leading(leading) if leading.chosen);
         if self.stage(next, context.out) {
+            self.chosen = chosen;
             self.role = Role::Standing(Standing::writing(term));
         }
     }

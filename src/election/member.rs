@@ -60,6 +60,8 @@ pub struct Member {
     /// The one write under way.
     pub(super) staged: Option<Staged>,
     pub(super) writes: u64,
+    /// The version of the memory with which this incarnation began.
+    pub(super) recalled: u64,
     pub(super) role: Role,
     pub(super) promise: Option<Promise>,
     pub(super) claim: Option<Claim>,
@@ -91,7 +93,11 @@ pub struct Member {
     pub(super) ballot: Option<Ballot>,
     /// The last heartbeat, acknowledged again when a write is through.
     pub(super) heard: Option<Heard>,
+    /// When a leader of its group, or one that stood, was last heard; the start, until one is.
+    pub(super) rival_heard_at: Tick,
     pub(super) resignation: Option<Resignation>,
+    /// Since when it is to leave.
+    pub(super) leaving_since: Option<Tick>,
     pub(super) left: bool,
     /// The group is being given up.
     pub(super) dissolving: bool,
@@ -122,6 +128,10 @@ pub(super) struct Start {
     pub id: MemberId,
     pub memory: MemoryId,
     pub incarnation: u64,
+    /// The version of the memory with which it began.
+    pub recalled: u64,
+    /// The highest version that it has spoken from.
+    pub version: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -173,6 +183,7 @@ impl Member {
     ) -> (Member, Vec<Command>) {
         let mut member = Member {
             id,
+            recalled: durable.version,
             durable,
             staged: None,
             writes: 0,
@@ -195,7 +206,9 @@ impl Member {
             chosen: false,
             ballot: None,
             heard: None,
+            rival_heard_at: now,
             resignation: None,
+            leaving_since: None,
             left: false,
             dissolving: false,
             rejoin_through: None,
@@ -238,10 +251,17 @@ impl Member {
             out: &mut out,
             rng,
         };
-        if !self.is_faulty() {
-            self.handle(event, &mut context);
-            self.expire(&mut context);
-            self.tend_pending(&mut context);
+        match event {
+            event if !self.is_faulty() => {
+                self.handle(event, &mut context);
+                self.expire(&mut context);
+                self.tend_pending(&mut context);
+            }
+            Event::Asked(request, wish) => self.on_asked(request, wish, &mut context),
+            _ => {}
+        }
+        if self.is_faulty() {
+            self.refuse_pending(&mut context);
         }
         self.order_payload(now, &mut out);
         out
@@ -260,6 +280,7 @@ impl Member {
             Event::Fenced { member, term } => self.on_fenced(member, term),
             Event::Leave => {
                 self.resignation = Some(Resignation::Leaving);
+                self.leaving_since.get_or_insert(context.now);
                 self.on_tick(context);
             }
             Event::Resign => {
@@ -397,6 +418,18 @@ impl Member {
     #[must_use]
     pub fn incarnation(&self) -> u64 {
         self.durable.incarnation
+    }
+
+    /// The version of the memory with which this start began; sent with every message.
+    #[must_use]
+    pub fn recalled(&self) -> u64 {
+        self.recalled
+    }
+
+    /// The version of its memory; sent with every message.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.durable.version
     }
 
     /// The term in which it leads, else the highest that it knows of durably.

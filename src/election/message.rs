@@ -133,10 +133,13 @@ pub enum Message {
     Leave,
     /// "You are out of the roster."
     Left,
-    /// "A later start of you than this one was heard": the receiver's memory went back, or it has a successor.
+    /// "You have said more than you remember": the receiver's memory went back, or it has a successor.
     Outdated {
-        /// The number of that start.
+        /// The number of the latest start that was heard.
         incarnation: u64,
+        /// The version that the memory must have had when the receiver started.
+        #[serde(default)]
+        version: u64,
     },
     /// "You ask for votes, but are no voter any more."
     NotAVoter {

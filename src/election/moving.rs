@@ -2,12 +2,14 @@
 
 use super::command::{MoveAbort, MoveReason, Notice, StepDown};
 use super::durable::Durable;
+use super::leading::Seen;
 use super::member::{Context, Member, Role};
 use super::message::Message;
-use super::obstacle::Fitness;
+use super::obstacle::{Fitness, Obstacle};
 use super::roster::Duty;
 use super::settings::Preemption;
 use super::types::{MemberId, RequestId, Term, Tick};
+use super::wish::Hindrance;
 
 /// After a move that was given up, the member does not try again of itself for this long, and for twice as long each
 /// time: every attempt takes the payload down for as long as it may be stopping.
@@ -39,7 +41,7 @@ impl Moving {
     /// Whether it is given up when the payload takes too long to stop.
     fn may_be_given_up(&self) -> bool {
         match self.reason {
-            MoveReason::Preemption | MoveReason::Unfit => true,
+            MoveReason::Preemption | MoveReason::Unfit | MoveReason::Witness => true,
             MoveReason::Asked => self.asked.is_none_or(|asked| !asked.force),
             MoveReason::Leaving | MoveReason::Exiting => false,
         }
@@ -51,6 +53,10 @@ impl Member {
     pub(super) fn tend_moves(&mut self, context: &mut Context<'_>) {
         let now = context.now;
         let resignation = self.resignation_reason();
+        if resignation.is_some() && self.is_roster_agreed() {
+            // Nobody else would tell them.
+            self.bid_farewell(context);
+        }
         if resignation == Some(MoveReason::Leaving) && self.dismiss_witness(context) {
             return;
         }
@@ -58,10 +64,22 @@ impl Member {
             return;
         };
         if let Some(moving) = leading.moving {
+            if resignation == Some(MoveReason::Leaving) && self.waits_for_leavers(now) {
+                return self.let_leavers_go_first(context);
+            }
+            if self.payload_gone && moving.to.is_none() {
+                return self.hand_over(context);
+            }
             self.write_vote_for_successor(context);
             let overdue = moving.since + self.config.stop_timeout_ms <= now;
-            if overdue && moving.may_be_given_up() && resignation.is_none() {
+            if resignation.is_some() {
+                return;
+            }
+            if overdue && moving.may_be_given_up() {
                 self.abort_move(MoveAbort::PayloadStuck, context);
+            } else if moving.asked.is_some() && moving.to.is_some_and(|to| self.is_silent(to, now)) {
+                // Whom a person asked for cannot be replaced by another, however long the payload may be stopping.
+                self.abort_move(MoveAbort::SuccessorLost, context);
             }
             return;
         }
@@ -72,7 +90,8 @@ impl Member {
             if young && (to.is_none() || self.staged.is_some()) {
                 return;
             }
-            if leading.serving {
+            let waits = reason == MoveReason::Leaving && self.waits_for_leavers(now);
+            if leading.serving || waits {
                 self.start_move(
                     Moving {
                         to,
@@ -93,10 +112,10 @@ impl Member {
         if !settled || self.roster_wished().is_some() {
             return;
         }
-        let reason = if self.fitness == Fitness::Unfit {
-            MoveReason::Unfit
-        } else {
-            MoveReason::Preemption
+        let reason = match self.fitness {
+            _ if self.is_witness() => MoveReason::Witness,
+            Fitness::Unfit => MoveReason::Unfit,
+            Fitness::Fit | Fitness::CutOff => MoveReason::Preemption,
         };
         if self.config.paused {
             return;
@@ -118,24 +137,49 @@ impl Member {
         let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
             return false;
         };
-        if leading.moving.is_some() {
+        if leading.moving.is_some_and(|moving| moving.to.is_some()) {
             return false;
         }
         let others = || roster.voters.iter().filter(|voter| voter.id != self.id);
         if others().any(|voter| voter.profile.duty == Duty::Candidate) {
             return false;
         }
-        let Some(witness) = others().next() else {
+        // Which of them is gone may decide whether the others can agree.
+        let mut rosters = others().map(|witness| roster.without(witness.id, leading.term));
+        let Some(next) = rosters.find(|next| self.could_be_agreed(next, None, context.now)) else {
             return false;
         };
-        let next = roster.without(witness.id, leading.term);
-        if !self.could_be_agreed(&next, None, context.now) {
-            return false;
-        }
         if self.is_roster_agreed() {
             self.write_roster(next, context);
         }
         true
+    }
+
+    /// Whether nobody could take over because all that might are leaving too: who leads lets them go first, and the
+    /// witnesses after them, since a group without a leader lets nobody go. Those that do not get away within two leases
+    /// never will.
+    fn waits_for_leavers(&self, now: Tick) -> bool {
+        let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
+            return false;
+        };
+        let lease_ms = roster.settings.lease_ms;
+        let in_time = self
+            .leaving_since
+            .is_some_and(|since| now.since(since) < 2 * lease_ms);
+        let leaves = |seen: &Seen| {
+            let says_so = seen.obstacle == Some(Obstacle::Leaving) || leading.leavers.contains(&seen.id);
+            says_so && now.since(seen.acknowledged_at) < lease_ms
+        };
+        in_time && leading.voters.iter().any(leaves) && self.successor(now, None).is_none()
+    }
+
+    fn let_leavers_go_first(&mut self, context: &mut Context<'_>) {
+        if let Role::Leading(leading) = &mut self.role
+            && let Some(moving) = &mut leading.moving
+        {
+            moving.to = None;
+        }
+        self.dismiss_witness(context);
     }
 
     /// To whom a move for this reason goes.
@@ -143,6 +187,7 @@ impl Member {
         match reason {
             MoveReason::Preemption => self.preferred(now),
             MoveReason::Unfit | MoveReason::Leaving | MoveReason::Exiting => self.successor(now, None),
+            MoveReason::Witness => self.successor_of_witness(now),
             MoveReason::Asked => None,
         }
     }
@@ -164,6 +209,17 @@ impl Member {
         };
         self.successor(now, Some(self.config.profile.rank))
             .filter(able_for)
+    }
+
+    /// To whom a leader hands over that is a witness now. It has just written that into the roster, and waits for the
+    /// preferred one to hold that.
+    fn successor_of_witness(&self, now: Tick) -> Option<MemberId> {
+        let order = self.roster()?.by_preference();
+        let others = order.iter().filter(|voter| voter.id != self.id);
+        let mut heard = others.map(|voter| (voter.id, self.readiness(voter.id, false, now)));
+        let (first, readiness) =
+            heard.find(|(_, readiness)| matches!(readiness, Ok(()) | Err(Hindrance::Behind)))?;
+        readiness.is_ok().then_some(first)
     }
 
     pub(super) fn start_move(&mut self, moving: Moving, context: &mut Context<'_>) {
@@ -207,6 +263,17 @@ impl Member {
         };
         let voted = self.durable.vote == Some(successor) && self.durable.term > leading.term;
         voted.then_some(self.durable.term)
+    }
+
+    /// Whether a voter has not been heard for a lease.
+    fn is_silent(&self, id: MemberId, now: Tick) -> bool {
+        let Role::Leading(leading) = &self.role else {
+            return false;
+        };
+        let heard = leading
+            .seen(id)
+            .map_or(leading.since, |seen| seen.acknowledged_at);
+        now.since(heard) >= self.settings().lease_ms
     }
 
     fn abort_move(&mut self, reason: MoveAbort, context: &mut Context<'_>) {
@@ -258,6 +325,9 @@ impl Member {
             None => self.successor_for(moving.reason, now),
         };
         let leaves = matches!(moving.reason, MoveReason::Leaving | MoveReason::Exiting);
+        if moving.reason == MoveReason::Leaving && self.waits_for_leavers(now) {
+            return self.let_leavers_go_first(context);
+        }
         if successor.is_none() && !leaves {
             return self.abort_move(MoveAbort::SuccessorLost, context);
         }

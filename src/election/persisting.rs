@@ -12,6 +12,8 @@ impl Member {
             return false;
         }
         self.writes += 1;
+        let version = self.recalled.saturating_add(self.writes);
+        let durable = Durable { version, ..durable };
         out.push(Command::Persist {
             number: self.writes,
             durable: Box::new(durable.clone()),
@@ -21,6 +23,12 @@ impl Member {
             durable,
         });
         true
+    }
+
+    /// Whether a write is under way by which this member leaves its group for another.
+    pub(super) fn changes_group(&self) -> bool {
+        let written = self.staged.as_ref().map(|staged| &staged.durable.group);
+        written.is_some_and(|next| next.as_ref().map(|group| group.id) != self.group())
     }
 
     pub(super) fn on_persisted(&mut self, number: u64, context: &mut Context<'_>) {
@@ -33,8 +41,14 @@ impl Member {
             self.problem = None;
         }
         if let Some(membership) = &self.durable.group {
-            if before.group.as_ref().map(|g| g.id) != Some(membership.id) {
+            let former = before.group.as_ref().map(|group| group.id);
+            if former != Some(membership.id) {
                 self.problem = None;
+            }
+            // What was promised to the leader of one group is nothing to another.
+            if former.is_some_and(|former| former != membership.id) {
+                (self.promise, self.heard, self.ballot) = (None, None, None);
+                (self.handover, self.vote_in_hand, self.chosen) = (None, None, false);
             }
             let voters = &membership.roster.voters;
             self.starts

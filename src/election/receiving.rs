@@ -1,5 +1,7 @@
 //! What a member does with a message: it finds the rule for it.
 
+use std::cmp::Ordering;
+
 use super::command::{Fault, Notice, StepDown};
 use super::durable::Durable;
 use super::event::Received;
@@ -31,6 +33,8 @@ impl Member {
             from,
             memory,
             incarnation,
+            recalled,
+            version,
             group,
             message,
         } = received;
@@ -51,13 +55,23 @@ impl Member {
                 id: voter.id,
                 memory,
                 incarnation,
+                recalled,
+                version,
             };
-            if let Some(incarnation) = self.later_start(start) {
-                return self.send(from, Message::Outdated { incarnation }, context.out);
+            if let Some((incarnation, version)) = self.forgotten_by(start) {
+                let outdated = Message::Outdated { incarnation, version };
+                return self.send(from, outdated, context.out);
             }
         } else if voter.is_some() && counts_as_voter(&message) {
             // It lost its memory of votes since it was admitted, or was admitted anew by a roster that is yet to come.
             return;
+        }
+        let leads_or_stands = matches!(
+            message,
+            Message::Heartbeat { .. } | Message::PreVote { .. } | Message::Vote { .. }
+        );
+        if leads_or_stands && group.is_some() && group == self.group() {
+            self.rival_heard_at = context.now;
         }
         match message {
             Message::Probe { founder, asked } => self.on_probe(from, group, founder, asked, context),
@@ -75,7 +89,7 @@ impl Member {
             }
             Message::Refused { refusal } => self.on_refused(from, refusal, context.now),
             // What came before the group that it remembers may have been forgotten too.
-            Message::Outdated { incarnation } => self.on_outdated(incarnation, context),
+            Message::Outdated { incarnation, version } => self.on_outdated(incarnation, version, context),
             Message::Heartbeat {
                 term,
                 sequence,
@@ -157,19 +171,32 @@ impl Member {
         }
     }
 
-    /// The number of a later start of the sender than the one that speaks, if one was heard. Only voters are remembered,
-    /// so that strangers cannot make the list grow.
-    fn later_start(&mut self, start: Start) -> Option<u64> {
-        match self.starts.iter_mut().find(|known| known.id == start.id) {
-            Some(known) if known.memory == start.memory && known.incarnation > start.incarnation => {
-                Some(known.incarnation)
+    /// Where more was heard of the sender than this start of it can remember: the number of the latest start, and the
+    /// version that its memory must have had. Only voters are remembered, so that strangers cannot make the list grow.
+    fn forgotten_by(&mut self, start: Start) -> Option<(u64, u64)> {
+        let Some(known) = self.starts.iter_mut().find(|known| known.id == start.id) else {
+            self.starts.push(start);
+            return None;
+        };
+        // A release that does not count versions says nothing by them.
+        let counts = start.version > 0;
+        let remembers = match start.incarnation.cmp(&known.incarnation) {
+            _ if known.memory != start.memory => None,
+            Ordering::Less => Some(known.recalled),
+            // A copy of the memory that an earlier start made may be started with the same number as a later one was.
+            Ordering::Equal if counts && start.recalled < known.recalled => Some(known.recalled),
+            Ordering::Equal => {
+                // Messages may overtake one another.
+                known.version = known.version.max(start.version);
+                return None;
             }
-            Some(known) => {
-                *known = start;
-                None
-            }
+            Ordering::Greater if counts && start.recalled < known.version => Some(known.version),
+            Ordering::Greater => None,
+        };
+        match remembers {
+            Some(version) => Some((known.incarnation, version)),
             None => {
-                self.starts.push(start);
+                *known = start;
                 None
             }
         }
@@ -185,8 +212,9 @@ impl Member {
 
     /// This member's memory is older than what the others heard of it, and its votes are not to be trusted: it begins a
     /// new one and asks to be admitted anew. If it has a successor instead, the write fails and the process ends.
-    fn on_outdated(&mut self, incarnation: u64, context: &mut Context<'_>) {
-        if incarnation <= self.durable.incarnation || self.dissolving {
+    fn on_outdated(&mut self, incarnation: u64, version: u64, context: &mut Context<'_>) {
+        let remembers = incarnation <= self.durable.incarnation && version <= self.recalled;
+        if remembers || self.dissolving {
             return;
         }
         let high = u128::from(context.rng.next_u64());
@@ -225,7 +253,8 @@ impl Member {
         roster: Option<Box<Roster>>,
         context: &mut Context<'_>,
     ) {
-        if self.dissolving {
+        // A person was sure that nobody leads; what is being written cannot be taken back.
+        if self.dissolving || self.changes_group() {
             return;
         }
         // A leader that stands again above another's term leads on meanwhile.
@@ -247,6 +276,8 @@ impl Member {
                 // The other yields when it hears of this member; a term below the other's would not be heard.
                 if leading && term >= own {
                     self.raise_term(term, context);
+                } else if leading {
+                    self.tell_not_a_voter(from, context);
                 }
                 return;
             }
@@ -271,6 +302,19 @@ impl Member {
         (rank(self.id), own_term, self.id) > (rank(other), other_term, other)
     }
 
+    /// Tells another that it is out of the roster of this member's group, if it is. Where each of two may lead alone, and
+    /// one was taken out while the other did not hear it, both lead until they hear this.
+    pub(super) fn tell_not_a_voter(&self, other: MemberId, context: &mut Context<'_>) {
+        let Some(roster) = self.roster().filter(|roster| roster.voter(other).is_none()) else {
+            return;
+        };
+        let message = Message::NotAVoter {
+            stamp: roster.stamp,
+            leader_address: self.leader_address(),
+        };
+        self.send(other, message, context.out);
+    }
+
     fn on_not_a_voter(
         &mut self,
         from: MemberId,
@@ -278,10 +322,20 @@ impl Member {
         leader_address: Option<String>,
         context: &mut Context<'_>,
     ) {
-        let newer = self
-            .roster()
-            .is_some_and(|own| stamp > own.stamp && own.voter(from).is_some());
-        if newer && self.claim.is_none() {
+        let Some(own) = self.roster() else { return };
+        let newer = stamp > own.stamp || stamp == own.stamp && from > self.id;
+        if !newer {
+            // Two may each have taken the other out: whose roster is newer stays.
+            if let Role::Leading(_) = self.role {
+                self.tell_not_a_voter(from, context);
+            }
+            return;
+        }
+        let alone = self.is_only_voter();
+        let known = alone || own.voter(from).is_some();
+        // Whoever leads by a majority learns it by the end of its claim; one that may lead alone has no other way.
+        let believed = known && (self.claim.is_none() || alone || own.is_unguarded());
+        if believed && !self.dissolving {
             context.notify(Notice::Dropped);
             self.give_up_group(leader_address, StepDown::Superseded, context);
         }

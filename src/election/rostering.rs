@@ -14,6 +14,11 @@ const VOTERS_MAX: usize = 1_000;
 impl Member {
     /// Whether a majority holds the leader's own roster durably, so that the next change may follow.
     pub(super) fn is_roster_agreed(&self) -> bool {
+        self.is_roster_agreed_but_for(None)
+    }
+
+    /// The same, where one voter is known to be gone whose acknowledgement would be needed besides a majority.
+    pub(super) fn is_roster_agreed_but_for(&self, gone: Option<MemberId>) -> bool {
         let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
             return false;
         };
@@ -23,7 +28,10 @@ impl Member {
         self.staged.is_none()
             && roster.stamp.term == leading.term
             && holders >= roster.need()
-            && leading.must_acknowledge.iter().all(|id| holds(*id))
+            && leading
+                .must_acknowledge
+                .iter()
+                .all(|id| holds(*id) || gone == Some(*id))
     }
 
     /// A new leader writes the roster in its own term before it changes it.
@@ -46,7 +54,8 @@ impl Member {
             return false;
         };
         // A successor must hold the newest roster when the payload is gone; it makes the change itself.
-        if matches!(&self.role, Role::Leading(leading) if leading.moving.is_some()) {
+        let names_successor = |leading: &Leading| leading.moving.is_some_and(|moving| moving.to.is_some());
+        if matches!(&self.role, Role::Leading(leading) if names_successor(leading)) {
             return false;
         }
         let (group, old) = (membership.id, &membership.roster);
@@ -167,7 +176,7 @@ impl Member {
     }
 
     /// A voter that is out may go only when that is agreed: until then the others may need its vote.
-    fn bid_farewell(&mut self, context: &mut Context<'_>) {
+    pub(super) fn bid_farewell(&mut self, context: &mut Context<'_>) {
         if let Role::Leading(leading) = &mut self.role {
             for to in std::mem::take(&mut leading.farewells) {
                 self.send_to(to, Message::Left, context.out);
@@ -204,6 +213,7 @@ impl Member {
         }
         if let Role::Leading(leading) = &mut self.role {
             leading.voters.retain(|seen| roster.voter(seen.id).is_some());
+            leading.leavers.retain(|id| roster.voter(*id).is_some());
             leading.farewells.extend(gone);
         }
         self.send_heartbeats(context);
@@ -300,18 +310,29 @@ impl Member {
     /// A voter asks to be taken out.
     pub(super) fn on_leave(&mut self, from: MemberId, context: &mut Context<'_>) {
         let Some(roster) = self.roster() else { return };
-        let Role::Leading(leading) = &self.role else {
+        let Role::Leading(_) = &self.role else {
             // One that is out already may not know who leads since.
             if roster.voter(from).is_none() {
                 self.answer_in_group(Destination::Member(from, None), context);
             }
             return;
         };
-        if !self.is_roster_agreed() {
-            return;
-        }
-        if roster.voter(from).is_none() {
+        let (agreed, voter) = (self.is_roster_agreed(), roster.voter(from).is_some());
+        if agreed && !voter {
             return self.send(from, Message::Left, context.out);
+        }
+        // It may take a while until it can be let go, and nothing is to be handed over to it meanwhile.
+        if let Role::Leading(leading) = &mut self.role
+            && voter
+            && !leading.leavers.contains(&from)
+        {
+            leading.leavers.push(from);
+        }
+        let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
+            return;
+        };
+        if !agreed {
+            return;
         }
         let next = roster.without(from, leading.term);
         if self.claim.is_some() && self.could_be_agreed(&next, None, context.now) {

@@ -213,11 +213,7 @@ impl Member {
         let own = roster.stamp;
         let newer = (stamp < own).then(|| Box::new(roster.clone()));
         if stamp < own && roster.voter(from).is_none() {
-            let message = Message::NotAVoter {
-                stamp: own,
-                leader_address: self.leader_address(),
-            };
-            return self.send(from, message, context.out);
+            return self.tell_not_a_voter(from, context);
         }
         let rival_ms = if stamp <= own && self.goes_before(from, term) {
             self.settings().round_ms()
@@ -278,7 +274,8 @@ impl Member {
         let voted_already = term == self.durable.term && self.durable.vote == Some(from);
         let free = term > self.durable.term || (term == self.durable.term && self.durable.vote.is_none());
         let bound = self.vote_wait_ms(from, handover, context.now) > 0;
-        if bound || stamp < own || !(free || voted_already) || self.dissolving {
+        let leaves = self.dissolving || self.changes_group();
+        if bound || stamp < own || !(free || voted_already) || leaves {
             let message = Message::Voted {
                 term,
                 granted: false,

@@ -88,6 +88,7 @@ pub(super) fn durable(id: u128, term: Term, vote: Option<u128>, roster: Option<R
     Durable {
         memory: MemoryId(id),
         incarnation: 1,
+        version: 0,
         term,
         vote: vote.map(MemberId),
         group: roster.map(|roster| Membership { id: GROUP, roster }),
@@ -247,6 +248,9 @@ impl Actor {
             from: MemberId(from),
             memory: MemoryId(from),
             incarnation,
+            // Each start has written its number and nothing else.
+            recalled: incarnation - 1,
+            version: incarnation,
             group,
             message,
         }))
@@ -299,8 +303,12 @@ pub(super) fn ask(to: Destination, message: Message) -> Command {
     }
 }
 
+/// The write with this number; members that `durable` describes have written nothing before.
 pub(super) fn persist(number: u64, durable: Durable) -> Command {
-    let durable = Box::new(durable);
+    let durable = Box::new(Durable {
+        version: number,
+        ..durable
+    });
     Command::Persist { number, durable }
 }
 

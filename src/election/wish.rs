@@ -67,6 +67,10 @@ pub enum Hindrance {
     Alive,
     /// The member that is to be removed leads, or a group that is to be rebuilt has a leader.
     Leads,
+    /// It was not done in time, and is not waited for any more.
+    Overdue,
+    /// The member that is asked found the protocol broken.
+    Faulty,
     /// Something else was asked for since.
     Replaced,
     /// One that only a later release knows.

@@ -224,3 +224,36 @@ fn a_leader_without_its_api_server_ends_its_claim_if_its_user_wants_that() {
     alone.step(Event::Fitness(Fitness::CutOff));
     assert_eq!(alone.member.claim(alone.now), claim, "nobody else could lead");
 }
+
+#[test]
+fn a_leader_that_becomes_a_witness_hands_over_to_any_rank_and_goes_on_where_nobody_can() {
+    let demote = |three: &mut Actor| {
+        let duty = Duty::Witness;
+        three.step(Event::Configured(Config {
+            profile: Profile { duty, ..profile(3) },
+            ..config(3)
+        }));
+        three.persisted();
+    };
+    let mut three = leader_heard_by_all();
+    demote(&mut three);
+    let mut commands = Vec::new();
+    for _ in 0..3 {
+        commands.extend(beat(&mut three));
+    }
+    assert_eq!(moves(&commands), [(2, MoveReason::Witness)]);
+    three.persisted();
+    three.stopped();
+    assert_eq!(three.member.penalty, None, "its payload is none the worse");
+
+    let mut alone = Actor::voter_of(
+        3,
+        roster(1, QuorumMode::Auto, stamp(1, 1))
+            .with(voter(3), 1)
+            .without(MemberId(1), 1),
+    );
+    demote(&mut alone);
+    alone.wait();
+    alone.persisted();
+    assert_eq!(alone.member.view(alone.now).part, Part::Leader, "nobody else can");
+}

@@ -290,3 +290,28 @@ fn one_that_leads_alone_yields_to_a_majority_whatever_its_rank() {
         "which is no fault, and the majority stays"
     );
 }
+
+#[test]
+fn a_leader_that_was_asked_for_stays_so_when_it_raises_its_term_before_it_is_written() {
+    let mut one = Actor::voter(1);
+    one.heartbeat(3, 1, 1);
+    let handover = Message::Handover {
+        term: 1,
+        vote: Some(2),
+        chosen: true,
+    };
+    one.hear(3, handover);
+    one.persisted();
+    assert_eq!(one.member.term(), 2);
+    one.hear(2, ack(2, 5, one.sequence(), stamp(1, 3)));
+    one.persisted();
+    one.hear(2, voted(6, None));
+    assert_eq!(one.member.term(), 6);
+    one.now = one.now + HEARTBEAT;
+    let commands = one.tick();
+    let chosen = commands.iter().find_map(|command| match command {
+        Command::Persist { durable, .. } => durable.group.as_ref().map(|group| group.roster.chosen),
+        _ => None,
+    });
+    assert_eq!(chosen, Some(Some(MemberId(1))), "{commands:?}");
+}

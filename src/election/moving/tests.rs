@@ -428,3 +428,48 @@ fn the_last_candidate_to_leave_lets_the_witness_go_first() {
     one.stopped();
     assert!(one.member.has_left());
 }
+
+#[test]
+fn the_witness_is_dismissed_without_which_the_others_can_agree() {
+    let witness = |id| {
+        let duty = Duty::Witness;
+        Voter {
+            profile: Profile { duty, ..profile(id) },
+            ..voter(id)
+        }
+    };
+    let mut all = Roster::founded(voter(3), SETTINGS)
+        .with(witness(1), 1)
+        .with(witness(2), 1);
+    all.stamp = stamp(1, 3);
+    let profile = all.voters[0].profile.clone();
+    let mut three_ = Actor::voter_of(3, all);
+    three_.stand();
+    three_.hear(1, voted(2, None));
+    // The first is there and the second is gone: without the first nobody would be left to agree.
+    let began = three_.now;
+    while three_.now.since(began) <= LEASE {
+        let held = three_.member.roster().map(|roster| roster.stamp);
+        let acknowledgement = Message::Ack {
+            term: 2,
+            sequence: three_.sequence(),
+            stamp: held.unwrap_or_default(),
+            lease_ms: LEASE,
+            obstacle: Some(Obstacle::Witness),
+            profile: profile.clone(),
+            receipt: 0,
+        };
+        three_.hear(1, acknowledgement);
+        three_.wait();
+        three_.persisted();
+    }
+    let commands = three_.step(Event::Leave);
+    let left = commands.iter().find_map(|command| match command {
+        Command::Persist { durable, .. } => durable.group.as_ref().map(|group| {
+            let voters = group.roster.voters.iter();
+            voters.map(|voter| voter.id.0).collect::<Vec<_>>()
+        }),
+        _ => None,
+    });
+    assert_eq!(left, Some(vec![1, 3]), "{commands:?}");
+}

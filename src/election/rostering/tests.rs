@@ -96,6 +96,8 @@ fn a_voter_that_lost_its_memory_is_removed_and_then_admitted_anew() {
         from: MemberId(2),
         memory: MemoryId(22),
         incarnation: 1,
+        recalled: 0,
+        version: 1,
         group: None,
         message: probe(2, 22, "m2"),
     }));
@@ -119,6 +121,8 @@ fn what_a_voter_that_lost_its_memory_says_counts_for_nothing() {
         from: MemberId(1),
         memory: MemoryId(11),
         incarnation: 1,
+        recalled: 0,
+        version: 1,
         group: Some(GROUP),
         message: ack(1, 2, sequence, stamp(2, 4)),
     }));

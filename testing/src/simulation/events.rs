@@ -172,6 +172,8 @@ impl World {
             from: member.id(),
             memory: member.memory(),
             incarnation: member.incarnation(),
+            recalled: member.recalled(),
+            version: member.version(),
             group,
             message,
         };

@@ -1,6 +1,6 @@
 //! How groups come about, grow, shrink and meet.
 
-use flagship::election::{Event, Notice, QuorumMode, Settings};
+use flagship::election::{Event, Notice, QuorumMode, RequestId, Settings, Wish};
 use flagship_testing::simulation::{Weather, World};
 
 use super::{BALANCED, settled, three_settled};
@@ -54,6 +54,27 @@ fn a_member_whose_memory_went_back_is_admitted_anew() {
         assert_ne!(world.roster(1).unwrap().voters[0].memory, memory, "seed {seed}");
         world.lose(1);
         settled(&mut world, 0, 20_000);
+    }
+}
+
+#[test]
+fn a_member_whose_memory_went_back_within_one_start_is_admitted_anew() {
+    for seed in 0..20 {
+        let mut world = three_settled(seed);
+        let old = world.backup(2);
+        // It votes, and is not started anew for that.
+        world.lose(1);
+        settled(&mut world, 0, 20_000);
+        world.start(1);
+        settled(&mut world, 1, 20_000);
+        world.run(1_000);
+        world.crash(2);
+        world.restore(2, old);
+        let memory = world.roster(1).unwrap().voters[2].memory;
+        world.start(2);
+        world.run(3_000);
+        settled(&mut world, 1, 20_000);
+        assert_ne!(world.roster(1).unwrap().voters[2].memory, memory, "seed {seed}");
     }
 }
 
@@ -285,5 +306,32 @@ fn a_founder_that_left_and_is_made_anew_founds_no_second_group() {
             assert_eq!(world.member(site).unwrap().group(), group, "seed {seed}");
             assert_eq!(world.roster(site).unwrap().voters.len(), 3, "seed {seed}");
         }
+    }
+}
+
+#[test]
+fn a_pair_of_which_one_took_out_the_other_behind_a_partition_has_one_leader_again() {
+    for (seed, removals) in (0..60).map(|seed| (seed, [&[0][..], &[1], &[0, 1]][(seed % 3) as usize])) {
+        let mut world = World::new(seed, Weather::default()).unguarded();
+        world.site(5, true, &[], BALANCED);
+        world.site(10, false, &[0], BALANCED);
+        world.start(0);
+        world.start(1);
+        settled(&mut world, 1, 30_000);
+        world.isolate(0);
+        world.run(20_000);
+        for site in removals {
+            let member = world.member(1 - site).unwrap().id();
+            world.tell(*site, Event::Asked(RequestId(1), Wish::Remove { member }));
+        }
+        world.run(10_000);
+        assert_eq!(world.leaders(), [0, 1], "seed {seed}: neither hears the other");
+        for site in removals {
+            assert_eq!(world.roster(*site).unwrap().voters.len(), 1, "seed {seed}");
+        }
+        world.heal();
+        // Who was taken out joins anew, and the higher rank leads.
+        settled(&mut world, 1, 30_000);
+        assert_eq!(world.roster(1).unwrap().voters.len(), 2, "seed {seed}");
     }
 }

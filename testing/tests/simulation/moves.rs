@@ -1,9 +1,9 @@
 //! Moves that people ask for, moves away from a payload that fails, and members that only vote.
 
 use flagship::election::{Duty, Event, Fitness, MemberId, MoveReason, Notice, Preemption, RequestId, Wish};
-use flagship_testing::simulation::World;
+use flagship_testing::simulation::{Weather, World};
 
-use crate::{settled, three_settled};
+use crate::{settled, three, three_settled};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -154,4 +154,34 @@ fn a_group_that_lost_its_majority_is_rebuilt_from_what_is_left() {
     world.run(MINUTE_MS);
     assert_eq!(world.leaders(), [1]);
     assert_eq!(world.running(), [1]);
+}
+
+#[test]
+fn candidates_that_are_deleted_together_leave_no_group_behind_with_the_witness() {
+    for seed in 0..100 {
+        let mut world = three(seed, Weather::default());
+        world.start(0);
+        world.start(1);
+        world.configure(2, |config| config.profile.duty = Duty::Witness);
+        world.start(2);
+        settled(&mut world, 1, 30_000);
+        let apart_ms = world.draw(500).try_into().unwrap();
+        let first = usize::try_from(world.draw(2)).unwrap();
+        world.tell(first, Event::Leave);
+        world.run(apart_ms);
+        world.tell(1 - first, Event::Leave);
+        let took = world.run_until(15_000, |world| {
+            world.member(0).unwrap().has_left() && world.member(1).unwrap().has_left()
+        });
+        assert!(
+            took.is_some(),
+            "seed {seed}: both leave, {apart_ms} ms apart, {first} first"
+        );
+        world
+            .run_until(5_000, |world| world.member(2).unwrap().group().is_none())
+            .unwrap_or_else(|| {
+                panic!("seed {seed}: the witness is left in a dead group, {apart_ms} ms apart, {first} first")
+            });
+        assert_eq!(world.violations, []);
+    }
 }

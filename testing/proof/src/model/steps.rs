@@ -359,6 +359,8 @@ impl Group {
             from: member.id(),
             memory: member.memory(),
             incarnation: member.incarnation(),
+            recalled: member.recalled(),
+            version: member.version(),
             group,
             message,
         });
