@@ -75,9 +75,9 @@
 //! # The files
 //!
 //! `member` holds the state and takes the steps; `receiving` finds the rule for a message; `joining`, `following`,
-//! `standing` and `leading` are the parts that a member plays; `rostering` and `moving` are what a leader undertakes, and
-//! `asking` what people ask of it; `fitness` tells who may lead; `persisting` and `serving` are its memory and its
-//! payload. The rest are values.
+//! `standing` and `leading` are the parts that a member plays; `rostering` and `moving` are what a leader undertakes,
+//! `asking` what people ask of it, and `tally` what its voters answer, counted; `fitness` tells who may lead;
+//! `persisting` and `serving` are its memory and its payload. The rest are values.
 
 mod asking;
 mod command;
@@ -99,6 +99,7 @@ mod rostering;
 mod serving;
 mod settings;
 mod standing;
+mod tally;
 #[cfg(test)]
 mod trying;
 mod types;

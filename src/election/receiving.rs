@@ -1,5 +1,7 @@
 //! What a member does with a message: it finds the rule for it.
 
+use std::sync::Arc;
+
 use super::command::{Fault, Notice, StepDown};
 use super::durable::Durable;
 use super::event::Received;
@@ -160,19 +162,17 @@ impl Member {
     /// The number of a later start of the sender than the one that speaks, if one was heard. Only voters are remembered,
     /// so that strangers cannot make the list grow.
     fn later_start(&mut self, start: Start) -> Option<u64> {
-        match self.starts.iter_mut().find(|known| known.id == start.id) {
-            Some(known) if known.memory == start.memory && known.incarnation > start.incarnation => {
-                Some(known.incarnation)
-            }
-            Some(known) => {
+        match self.starts.binary_search_by_key(&start.id, |known| known.id) {
+            Ok(at) => {
+                let known = &mut self.starts[at];
+                if known.memory == start.memory && known.incarnation > start.incarnation {
+                    return Some(known.incarnation);
+                }
                 *known = start;
-                None
             }
-            None => {
-                self.starts.push(start);
-                None
-            }
+            Err(at) => self.starts.insert(at, start),
         }
+        None
     }
 
     /// An address of the fleet turned out to be this member's own, under another name: it does not stand in its way.
@@ -222,7 +222,7 @@ impl Member {
         &mut self,
         from: MemberId,
         (term, sequence): (Term, u64),
-        roster: Option<Box<Roster>>,
+        roster: Option<Arc<Roster>>,
         context: &mut Context<'_>,
     ) {
         if self.dissolving {
@@ -258,7 +258,7 @@ impl Member {
                 self.step_down(StepDown::Superseded, context);
             }
         }
-        self.follow_leader(from, (term, sequence), roster.map(|roster| *roster), context);
+        self.follow_leader(from, (term, sequence), roster, context);
     }
 
     /// Of two members that lead at once, which quorum `None` allows, the lower rank yields, then the lower term.

@@ -201,8 +201,8 @@ impl World {
         let index = self.sites.len();
         let number = u128::try_from(index).unwrap_or_default() + 1;
         let profile = Profile {
-            name: format!("site-{index}"),
-            address: format!("site-{index}"),
+            name: format!("site-{index}").into(),
+            address: format!("site-{index}").into(),
             rank,
             duty: Duty::Candidate,
         };

@@ -270,7 +270,7 @@ fn one_that_leads_alone_yields_to_a_majority_whatever_its_rank() {
             term: 3,
             sequence: 1,
             stamp: grown.stamp,
-            roster: Some(Box::new(grown)),
+            roster: Some(Arc::new(grown)),
         },
     );
     assert!(commands.contains(&payload(3, Order::Stop)), "{commands:?}");
@@ -282,7 +282,7 @@ fn one_that_leads_alone_yields_to_a_majority_whatever_its_rank() {
             term: 2,
             sequence: 1,
             stamp: pair.stamp,
-            roster: Some(Box::new(pair)),
+            roster: Some(Arc::new(pair)),
         },
     );
     assert!(

@@ -196,7 +196,7 @@ impl World {
         alias.or_else(|| {
             self.sites
                 .iter()
-                .position(|site| site.config.profile.address == address)
+                .position(|site| *site.config.profile.address == *address)
         })
     }
 

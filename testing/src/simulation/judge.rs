@@ -73,7 +73,7 @@ impl World {
     #[must_use]
     pub fn part(&self, site: usize) -> Option<Part> {
         let now = self.tick(site);
-        self.member(site).map(|member| member.view(now).part)
+        self.member(site).map(|member| member.part(now))
     }
 
     /// What keeps a site's member from doing its part.
