@@ -1,7 +1,7 @@
 //! How groups come about, grow, shrink and meet.
 
-use flagship::election::{Event, Notice, QuorumMode, Settings};
-use flagship_testing::simulation::{Weather, World};
+use flagship_simulation::election::{Event, Notice, QuorumMode, Settings};
+use flagship_simulation::world::{Weather, World};
 
 use super::{BALANCED, settled, three_settled};
 
@@ -246,7 +246,7 @@ fn a_candidate_of_an_unguarded_pair_that_was_frozen_does_not_take_silence_for_co
         world.crash(1);
         world
             .run_until(20_000, |world| {
-                world.part(0) == Some(flagship::election::Part::Candidate)
+                world.part(0) == Some(flagship_simulation::election::Part::Candidate)
             })
             .expect("it stands");
         world.freeze(0);
