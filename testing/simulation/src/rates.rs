@@ -5,22 +5,34 @@ use crate::world::{Network, Violation, Weather, World};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// The three profiles, each with the links that it is meant for: one-way delays within a site, a region, and between
-/// continents.
-pub const PROFILES: [(&str, Settings, (i64, i64)); 3] = [
-    ("Fast", Settings::FAST, (1, 2)),
-    ("Balanced", Settings::BALANCED, (1, 10)),
-    ("Wide", Settings::WIDE, (50, 120)),
-];
+/// A profile and the links that it is meant for.
+#[derive(Clone, Copy, Debug)]
+pub struct Profile {
+    /// As users call it.
+    pub name: &'static str,
+    /// Its timing.
+    pub settings: Settings,
+    /// Connections over its links, with nothing lost.
+    pub usual: Weather,
+}
 
-/// The weather of connections with these delays and nothing lost.
+/// The three profiles: within a site, a region, and between continents.
 #[must_use]
-pub fn clear(delay_ms: (i64, i64)) -> Weather {
-    Weather {
-        network: Network::Connections,
-        delay_ms,
-        ..Weather::default()
-    }
+pub fn profiles() -> [Profile; 3] {
+    let profile = |name, settings, delay_ms| Profile {
+        name,
+        settings,
+        usual: Weather {
+            network: Network::Connections,
+            delay_ms,
+            ..Weather::default()
+        },
+    };
+    [
+        profile("Fast", Settings::FAST, (1, 2)),
+        profile("Balanced", Settings::BALANCED, (1, 10)),
+        profile("Wide", Settings::WIDE, (50, 120)),
+    ]
 }
 
 /// What was seen of a group.
@@ -43,10 +55,11 @@ pub enum Stall {
     Followers(i64),
 }
 
-/// Lets three members live for `hours` in a weather, and mends it at the end.
+/// Lets three members that have a leader live for `hours` in a weather, and mends it at the end.
 #[must_use]
-pub fn calm(seed: u64, hours: i64, settings: Settings, weather: Weather, stall: Option<Stall>) -> Calm {
-    let mut world = World::new(seed, clear(weather.delay_ms));
+pub fn calm(seed: u64, hours: i64, profile: &Profile, weather: Weather, stall: Option<Stall>) -> Calm {
+    let Profile { settings, usual, .. } = *profile;
+    let mut world = World::new(seed, usual);
     for (site, rank) in [5, 10, 3].into_iter().enumerate() {
         let fleet: Vec<usize> = (0..site).collect();
         world.site(rank, site == 0, &fleet, settings);
@@ -67,7 +80,7 @@ pub fn calm(seed: u64, hours: i64, settings: Settings, weather: Weather, stall: 
         }
     }
     let (lived_ms, falls) = (world.now_ms() - begun_ms, world.falls - falls);
-    world.set_weather(|now| *now = clear(weather.delay_ms));
+    world.set_weather(|now| *now = usual);
     world.heal_and_demand_a_leader(40 * settings.lease_ms + 60_000);
     Calm {
         lived_ms,

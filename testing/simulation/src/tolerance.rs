@@ -7,12 +7,12 @@
 //! has promised to elect nobody else. So all that keeps acknowledgements away, on the way there, on the way back or in a
 //! process that stalls, has the *room* C - H together. It is told in true time for a leader whose clock is fast by the
 //! whole drift bound.
+//!
+//! A connection that is silent for too long is given up besides, and the next takes its round trips. That bounds what a
+//! profile bears whose lease is longer than that.
 
 use crate::election::Settings;
-use crate::world::Weather;
-
-/// A connection is given up when nothing gets through it for so long (`Timing::silence_max`).
-const SILENCE_MAX_MS: i64 = 3_000;
+use crate::world::{ROUND_TRIPS, SILENCE_MAX_MS, Weather};
 
 const HOUR_MS: f64 = 3_600_000.0;
 
@@ -40,12 +40,15 @@ pub struct Tolerance {
 pub fn tolerance(settings: &Settings, weather: &Weather) -> Tolerance {
     let claim_ms = settings.claim_ms(settings.lease_ms);
     let room_ms = (claim_ms - settings.heartbeat_ms) * 1000 / (1000 + settings.drift_permille) - 1;
-    let most_ms = weather.delay_ms.1;
+    let round_trip_ms = 2 * weather.delay_ms.1;
+    // The acknowledgement of the first heartbeat after a stall, over a new connection if the stall ended the former.
+    let in_time_ms = room_ms - round_trip_ms;
+    let reconnected_ms = in_time_ms - i64::from(ROUND_TRIPS) * round_trip_ms;
     let losses_in_a_row = losses_in_a_row(room_ms, weather);
     Tolerance {
         room_ms,
-        delay_ms: room_ms / 2,
-        stall_ms: room_ms - 2 * most_ms,
+        delay_ms: room_ms.min(SILENCE_MAX_MS - 1) / 2,
+        stall_ms: in_time_ms.min(reconnected_ms.max(SILENCE_MAX_MS - 1)),
         losses_in_a_row,
         loss_percent: loss_percent(settings, room_ms, losses_in_a_row),
     }

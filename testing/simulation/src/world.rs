@@ -21,6 +21,7 @@ use rand::{Rng, SeedableRng};
 use self::agenda::Agenda;
 use self::clock::Clock;
 use self::connection::{Connection, Pair, Stage};
+pub use self::connection::{ROUND_TRIPS, SILENCE_MAX_MS};
 pub use self::gauge::Gauge;
 use self::invariants::Invariants;
 use crate::election::{

@@ -42,10 +42,13 @@ fn a_year_of_faults_breaks_no_promise() {
         began.elapsed().as_secs_f64()
     )
     .unwrap();
-    for outcome in &outcomes {
-        assert_eq!(outcome.violations, [], "seed {}", outcome.seed);
-        assert!(outcome.leader_after_ms.len() > 10, "seed {}", outcome.seed);
-    }
+    let broken: Vec<_> = outcomes
+        .iter()
+        .filter(|outcome| !outcome.violations.is_empty())
+        .map(|outcome| (outcome.seed, &outcome.violations))
+        .collect();
+    assert!(broken.is_empty(), "seeds and what they broke: {broken:#?}");
+    assert!(outcomes.iter().all(|outcome| outcome.leader_after_ms.len() > 10));
 }
 
 #[test]

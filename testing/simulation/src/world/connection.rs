@@ -18,7 +18,7 @@ use crate::election::Received;
 const RTO_MIN_MS: i64 = 200;
 
 /// The silence after which a connection is dead: `Timing::silence_max`, which is its `TCP_USER_TIMEOUT` too.
-pub(super) const SILENCE_MAX_MS: i64 = 3_000;
+pub const SILENCE_MAX_MS: i64 = 3_000;
 
 /// How long a SYN is waited for: `CONNECT_MAX`, which is when the kernel would repeat it.
 const CONNECT_MAX_MS: i64 = 1_000;
@@ -27,7 +27,7 @@ const CONNECT_MAX_MS: i64 = 1_000;
 const HANDSHAKE_MAX_MS: i64 = 3_000;
 
 /// Round trips from the SYN to the first message: TCP, TLS, greetings, and two for the proof of the callsign.
-const ROUND_TRIPS: u32 = 5;
+pub const ROUND_TRIPS: u32 = 5;
 
 /// After this a message that waits is not sent any more: `AGE_MAX`.
 const AGE_MAX_MS: i64 = 3_000;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flagship_simulation::life::{Outcome, live};
-use flagship_simulation::rates::PROFILES;
+use flagship_simulation::rates::profiles;
 use flagship_simulation::workers::on_all_cores;
 use serde::Serialize;
 
@@ -51,9 +51,9 @@ impl Quantiles {
 
 /// The same number of years with each profile.
 pub(crate) fn live_through(years: f64, first_seed: u64) -> Vec<Lives> {
-    let profiles = PROFILES.iter().zip([0_u64, 1, 2]);
+    let profiles = profiles().into_iter().zip([0_u64, 1, 2]);
     profiles
-        .map(|((profile, settings, _), nth)| {
+        .map(|(profile, nth)| {
             #[allow(
                 clippy::cast_possible_truncation,
                 clippy::cast_precision_loss,
@@ -66,18 +66,18 @@ pub(crate) fn live_through(years: f64, first_seed: u64) -> Vec<Lives> {
             let through = AtomicU64::new(0);
             let outcomes = on_all_cores(
                 &seeds,
-                |seed| live(*seed, HOURS, *settings, false),
+                |seed| live(*seed, HOURS, profile.settings, false),
                 |_, outcome| {
                     let through = through.fetch_add(1, Ordering::Relaxed) + 1;
                     if !outcome.violations.is_empty() {
                         eprintln!("seed {}: {:?}", outcome.seed, outcome.violations);
                     }
                     if through.is_multiple_of(100) || through == groups {
-                        eprintln!("faults at {profile}: {through} of {groups} groups");
+                        eprintln!("faults at {}: {through} of {groups} groups", profile.name);
                     }
                 },
             );
-            lives(profile, &outcomes)
+            lives(profile.name, &outcomes)
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! What a group bears, derived and tried.
 
-use flagship_simulation::rates::{PROFILES, Stall, calm, clear};
+use flagship_simulation::rates::{Profile, Stall, calm, profiles};
 use flagship_simulation::tolerance::{Tolerance, tolerance};
 use flagship_simulation::workers::on_all_cores;
 use flagship_simulation::world::Weather;
@@ -20,39 +20,37 @@ pub(crate) struct Borne {
 }
 
 pub(crate) fn check() -> Vec<Borne> {
-    let derived = PROFILES.map(|(profile, settings, delay_ms)| {
-        let weather = clear(delay_ms);
-        (profile, settings, weather, tolerance(&settings, &weather))
-    });
+    let derived = profiles().map(|profile| (profile, tolerance(&profile.settings, &profile.usual)));
     let trials: Vec<_> = derived
         .iter()
-        .flat_map(|(profile, settings, weather, tolerance)| {
-            trials(*weather, *tolerance)
-                .map(|(name, weather, stall)| (*profile, *settings, name, weather, stall))
+        .flat_map(|(profile, tolerance)| {
+            trials(profile.usual, *tolerance).map(|(name, weather, stall)| (*profile, name, weather, stall))
         })
         .collect();
     let changes = on_all_cores(
         &trials,
-        |(.., settings, _, weather, stall)| calm(7, HOURS, *settings, *weather, *stall).falls,
+        |(profile, _, weather, stall)| calm(7, HOURS, profile, *weather, *stall).falls,
         |number, changes| {
-            let (profile, _, name, ..) = trials[number];
-            eprintln!("{profile} bears {name}: {changes} leader changes in {HOURS} hours");
+            let (profile, name, ..) = trials[number];
+            eprintln!(
+                "{} at its bound of {name}: {changes} leader changes in {HOURS} hours",
+                profile.name
+            );
         },
     );
     derived
         .into_iter()
-        .map(|(profile, _, _, tolerance)| {
+        .map(|(Profile { name, .. }, tolerance)| {
             let of_profile = trials
                 .iter()
                 .zip(&changes)
-                .filter(|((name, ..), _)| *name == profile);
-            let changes = of_profile
-                .map(|((_, _, name, ..), changes)| (*name, *changes))
-                .collect();
+                .filter(|((profile, ..), _)| profile.name == name);
             Borne {
-                profile,
+                profile: name,
                 tolerance,
-                changes,
+                changes: of_profile
+                    .map(|((_, what, ..), changes)| (*what, *changes))
+                    .collect(),
             }
         })
         .collect()

@@ -1,6 +1,6 @@
 //! Leader changes without cause, against loss.
 
-use flagship_simulation::rates::{PROFILES, calm, clear};
+use flagship_simulation::rates::{calm, profiles};
 use flagship_simulation::tolerance::HOURS;
 use flagship_simulation::workers::on_all_cores;
 use flagship_simulation::world::Weather;
@@ -27,7 +27,7 @@ pub(crate) struct Unrest {
 /// The same number of years with each profile and loss.
 pub(crate) fn measure(years: f64) -> Vec<Unrest> {
     #[allow(clippy::cast_precision_loss, reason = "a count of a few")]
-    let cells = (PROFILES.len() * LOSS_PERCENT.len()) as f64;
+    let cells = (profiles().len() * LOSS_PERCENT.len()) as f64;
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
@@ -38,16 +38,16 @@ pub(crate) fn measure(years: f64) -> Vec<Unrest> {
         .ceil()
         .max(1.0) as u64;
     let mut told = Vec::new();
-    for (profile, settings, delay_ms) in PROFILES {
+    for profile in profiles() {
         for loss_percent in LOSS_PERCENT {
             let weather = Weather {
                 loss_permille: loss_percent * 10,
-                ..clear(delay_ms)
+                ..profile.usual
             };
             let seeds: Vec<u64> = (0..runs).collect();
             let lives = on_all_cores(
                 &seeds,
-                |seed| calm(*seed, HOURS_EACH, settings, weather, None),
+                |seed| calm(*seed, HOURS_EACH, &profile, weather, None),
                 |_, _| {},
             );
             #[allow(clippy::cast_precision_loss, reason = "milliseconds of some years")]
@@ -55,9 +55,12 @@ pub(crate) fn measure(years: f64) -> Vec<Unrest> {
             let changes: u64 = lives.iter().map(|calm| calm.falls).sum();
             #[allow(clippy::cast_precision_loss, reason = "a count of some thousands")]
             let rate = changes as f64 / hours * HOURS;
-            eprintln!("{profile} at {loss_percent} % loss: {changes} leader changes in {hours:.0} hours");
+            eprintln!(
+                "{} at {loss_percent} % loss: {changes} leader changes in {hours:.0} hours",
+                profile.name
+            );
             told.push(Unrest {
-                profile,
+                profile: profile.name,
                 loss_percent,
                 hours,
                 changes,
