@@ -238,7 +238,7 @@ impl Member {
             let alone_here = self.roster().is_some_and(Roster::is_unguarded);
             let alone_there = roster.as_ref().map_or(alone_here, |roster| roster.is_unguarded());
             let stays = match (alone_here, alone_there) {
-                (true, true) => self.outranks(from, own, term),
+                (true, true) => self.outranks((from, roster.as_deref()), own, term),
                 // One that leads alone because it does not know yet that a majority is asked for yields to it.
                 (here, there) => there && !here,
             };
@@ -261,14 +261,21 @@ impl Member {
         self.follow_leader(from, (term, sequence), roster, context);
     }
 
-    /// Of two members that lead at once, which quorum `None` allows, the lower rank yields, then the lower term.
-    fn outranks(&self, other: MemberId, own_term: u64, other_term: u64) -> bool {
-        let rank = |id| {
-            self.roster()
+    /// Of two members that lead at once, which quorum `None` allows, the lower rank yields, then the lower term. What
+    /// their rosters say of each other is old where they were apart: of itself each knows best, or both would stay.
+    fn outranks(
+        &self,
+        (other, roster): (MemberId, Option<&Roster>),
+        own_term: Term,
+        other_term: Term,
+    ) -> bool {
+        let rank = |id, roster: Option<&Roster>| {
+            roster
                 .and_then(|roster| roster.voter(id))
                 .map(|voter| voter.profile.rank)
         };
-        (rank(self.id), own_term, self.id) > (rank(other), other_term, other)
+        let others_rank = rank(other, roster.or(self.roster()));
+        (rank(self.id, self.roster()), own_term, self.id) > (others_rank, other_term, other)
     }
 
     fn on_not_a_voter(

@@ -290,3 +290,22 @@ fn one_that_leads_alone_yields_to_a_majority_whatever_its_rank() {
         "which is no fault, and the majority stays"
     );
 }
+
+#[test]
+fn of_two_that_lead_alone_each_knows_its_own_rank_best() {
+    let mut two = alone(2);
+    // The other's rank was changed while they were apart.
+    let mut pair = roster(2, QuorumMode::None, stamp(3, 3));
+    pair.voters[0].profile.rank = 21;
+    let commands = two.hear(
+        1,
+        Message::Heartbeat {
+            term: 3,
+            sequence: 1,
+            stamp: pair.stamp,
+            roster: Some(Arc::new(pair)),
+        },
+    );
+    assert!(commands.contains(&payload(3, Order::Stop)), "{commands:?}");
+    assert_eq!(claim(&two), None);
+}

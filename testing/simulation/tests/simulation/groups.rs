@@ -287,3 +287,22 @@ fn a_founder_that_left_and_is_made_anew_founds_no_second_group() {
         }
     }
 }
+
+#[test]
+fn ranks_that_changed_while_a_pair_was_cut_apart_count_when_it_meets() {
+    for seed in 0..50 {
+        let mut world = World::new(seed, Weather::default()).unguarded();
+        world.site(5, true, &[], BALANCED);
+        world.site(10, false, &[0], BALANCED);
+        world.start(0);
+        world.start(1);
+        settled(&mut world, 1, 30_000);
+        world.isolate(0);
+        world.run(10_000);
+        // The other goes on taking it for lower than itself.
+        world.configure(0, |config| config.profile.rank = 12);
+        world.run(10_000);
+        world.heal();
+        settled(&mut world, 0, 5_000);
+    }
+}
