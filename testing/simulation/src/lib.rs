@@ -8,7 +8,8 @@
 #![allow(
     clippy::expect_used,
     clippy::panic,
-    reason = "a simulation belongs to tests: it fails by panicking"
+    clippy::print_stderr,
+    reason = "a simulation belongs to tests: it fails by panicking, and traces a seed to the terminal"
 )]
 
 pub mod crowd;
