@@ -8,10 +8,10 @@ FLAGSHIP := cargo run --quiet --package flagship --
 CRDS := crds/multiclusters.kube-vip.io.yaml
 INSTALL := manifests/install.yaml
 
-.PHONY: help demo test check fix bench fuzz
+.PHONY: help demo test check fix bench fuzz simulate
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Show a failover between three real control planes (KEEP=1 leaves them running, REMOVE=1 removes those)
 	cargo build --package flagship
@@ -35,6 +35,11 @@ fix: ## Format, apply lints' suggestions, write the generated files
 	cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	$(FLAGSHIP) crds > $(CRDS).new && mv $(CRDS).new $(CRDS)
 	$(FLAGSHIP) install > $(INSTALL).new && mv $(INSTALL).new $(INSTALL)
+
+simulate: ## Simulate YEARS years of faults and losses (minutes each), and groups of up to 1,000 members; OUTPUT=json for programs
+	cargo build --release --package flagship-simulation
+	target/release/simulate --output $(or $(OUTPUT),table) years --years $(or $(YEARS),1)
+	target/release/simulate --output $(or $(OUTPUT),table) crowd
 
 fuzz: ## Fuzz the wire, RUNS times (needs a nightly compiler and `cargo install --locked cargo-fuzz`)
 	cargo +nightly fuzz run --sanitizer none wire -- -runs=$(or $(RUNS),10000000)

@@ -58,7 +58,7 @@ pub fn to(destination: &Destination) -> To {
         Destination::Member(id, address) => To {
             via: None,
             member: Some(Arc::from(id.to_string())),
-            address: address.as_deref().map(Arc::from),
+            address: address.clone(),
         },
     }
 }

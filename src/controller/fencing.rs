@@ -248,7 +248,7 @@ impl Fencing {
                 // Who is in the group is not known yet.
                 continue;
             };
-            let mut namesakes = view.voters.iter().filter(|peer| peer.profile.name == *name);
+            let mut namesakes = view.voters.iter().filter(|peer| *peer.profile.name == **name);
             match namesakes.next().map(|peer| peer.id == own) {
                 None => troubles.push(format!(
                     "spec.fencing names {name}, which is no member of the group: correct it, or let that member join"
@@ -281,12 +281,12 @@ fn targets(
     }
     let is_due = |peer: &&Peer| {
         peer.id != own
-            && names.contains(peer.profile.name.as_str())
+            && names.contains(&*peer.profile.name)
             && is_silent(peer)
             && (has_led_for_a_lease || waits_for.contains(&peer.id))
     };
     let due = view.voters.iter().filter(is_due);
-    due.map(|peer| (peer.id, peer.profile.name.clone())).collect()
+    due.map(|peer| (peer.id, peer.profile.name.to_string())).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -7,8 +9,8 @@ use crate::election::{Duty, GroupId, Membership, MemoryId, Profile, Roster, Sett
 
 fn profile() -> Profile {
     Profile {
-        name: "newyork".to_owned(),
-        address: "10.0.0.1:9990".to_owned(),
+        name: "newyork".into(),
+        address: "10.0.0.1:9990".into(),
         rank: 5,
         duty: Duty::Candidate,
     }
@@ -128,7 +130,7 @@ fn only_who_is_the_whole_group_is_alone() {
     let group = |roster: &Roster| {
         Some(Membership {
             id: GroupId(9),
-            roster: roster.clone(),
+            roster: Arc::new(roster.clone()),
         })
     };
     durable.group = group(&roster);

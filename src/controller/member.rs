@@ -578,8 +578,8 @@ impl Shell {
         });
         Some(Config {
             profile: Profile {
-                name: self.object.name_any(),
-                address,
+                name: self.object.name_any().into(),
+                address: address.into(),
                 rank: spec.rank,
                 duty: match spec.role {
                     MemberRole::Candidate => Duty::Candidate,

@@ -121,17 +121,13 @@ fn member(roster: &Roster, name: &str) -> Result<MemberId, String> {
     let named: Vec<MemberId> = roster
         .voters
         .iter()
-        .filter(|voter| voter.profile.name == name)
+        .filter(|voter| *voter.profile.name == *name)
         .map(|voter| voter.id)
         .collect();
     match named.as_slice() {
         [one] => Ok(*one),
         [] => {
-            let names: Vec<&str> = roster
-                .voters
-                .iter()
-                .map(|voter| voter.profile.name.as_str())
-                .collect();
+            let names: Vec<&str> = roster.voters.iter().map(|voter| &*voter.profile.name).collect();
             Err(format!(
                 "{name} is no member of this group; its members are {}",
                 names.join(", ")
@@ -161,8 +157,8 @@ mod tests {
             id: MemberId(id),
             memory: MemoryId(id),
             profile: Profile {
-                name: name.to_owned(),
-                address: format!("m{id}:1"),
+                name: name.into(),
+                address: format!("m{id}:1").into(),
                 rank: 1,
                 duty: Duty::Candidate,
             },

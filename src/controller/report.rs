@@ -77,7 +77,7 @@ pub(super) fn status(known: &Knowledge<'_>) -> MultiClusterStatus {
     let leading = known.running;
     let mut status = MultiClusterStatus {
         leader_address: leader
-            .map(|peer| peer.profile.address.clone())
+            .map(|peer| peer.profile.address.to_string())
             .unwrap_or_default(),
         ready,
         leading,
@@ -85,8 +85,8 @@ pub(super) fn status(known: &Knowledge<'_>) -> MultiClusterStatus {
         role: Some(role),
         term: i64::try_from(known.term).ok(),
         leader: leader.map(|peer| LeaderStatus {
-            name: peer.profile.name.clone(),
-            address: peer.profile.address.clone(),
+            name: peer.profile.name.to_string(),
+            address: peer.profile.address.to_string(),
             rank: peer.profile.rank,
         }),
         members: view.map_or_else(Vec::new, |view| members(view, known)),
@@ -143,9 +143,9 @@ fn members(view: &View, known: &Knowledge<'_>) -> Vec<MemberStatus> {
         known.now.checked_sub(ago).ok().map(whole_seconds)
     };
     let member = |peer: &Peer| MemberStatus {
-        name: peer.profile.name.clone(),
+        name: peer.profile.name.to_string(),
         id: peer.id.to_string(),
-        address: peer.profile.address.clone(),
+        address: peer.profile.address.to_string(),
         rank: peer.profile.rank,
         role: match view.leader {
             Some(leader) if leader == peer.id => Some(Role::Leader),

@@ -38,8 +38,8 @@ fn a_status_compares_equal_to_what_the_api_server_tells_of_it() {
     let newyork = Peer {
         id: MemberId(1),
         profile: Profile {
-            name: "newyork".to_owned(),
-            address: "10.0.0.1:9990".to_owned(),
+            name: "newyork".into(),
+            address: "10.0.0.1:9990".into(),
             rank: 5,
             duty: Duty::Candidate,
         },

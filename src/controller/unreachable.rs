@@ -36,7 +36,7 @@ impl Unreachable {
                 roster
                     .voters
                     .iter()
-                    .any(|voter| voter.profile.address == *address)
+                    .any(|voter| *voter.profile.address == **address)
             };
             config.fleet.contains(address) || roster.is_some_and(votes)
         });
@@ -57,8 +57,8 @@ mod tests {
 
     fn profile(address: &str) -> Profile {
         Profile {
-            name: "newyork".to_owned(),
-            address: address.to_owned(),
+            name: "newyork".into(),
+            address: address.into(),
             rank: 5,
             duty: Duty::Candidate,
         }

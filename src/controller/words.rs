@@ -129,7 +129,7 @@ pub(super) fn words(notice: &Notice, roster: Option<&Roster>) -> Words {
 pub(super) fn name_of(id: MemberId, roster: Option<&Roster>) -> String {
     roster
         .and_then(|roster| roster.voter(id))
-        .map_or_else(|| id.to_string(), |voter| voter.profile.name.clone())
+        .map_or_else(|| id.to_string(), |voter| voter.profile.name.to_string())
 }
 
 fn step_down(reason: StepDown) -> &'static str {

@@ -1,6 +1,8 @@
 //! What people ask of a group through one of its members: a move, the removal of a member, a group rebuilt from what is
 //! left. The member asks the leader again and again until that answers.
 
+use std::sync::Arc;
+
 use super::command::{MoveAbort, MoveReason, Notice};
 use super::durable::{Durable, Membership};
 use super::leading::Seen;
@@ -103,7 +105,7 @@ impl Member {
     }
 
     /// The leader that this member's promise binds it to.
-    fn followed(&self, now: Tick) -> Option<MemberId> {
+    pub(super) fn followed(&self, now: Tick) -> Option<MemberId> {
         self.promise
             .filter(|promise| promise.until > now)
             .and_then(|promise| promise.leader)
@@ -335,7 +337,7 @@ impl Member {
         if let Some(hindrance) = hindrance {
             return self.end_pending(Err(hindrance), context);
         }
-        let Some(roster) = self.roster().cloned() else {
+        let Some(roster) = self.shared_roster() else {
             return;
         };
         let Some(own) = roster.voter(self.id).cloned() else {
@@ -358,12 +360,15 @@ impl Member {
             },
             voters: vec![own],
             chosen: None,
-            ..roster
+            ..(*roster).clone()
         };
         let next = Durable {
             term,
             vote: None,
-            group: Some(Membership { id, roster }),
+            group: Some(Membership {
+                id,
+                roster: Arc::new(roster),
+            }),
             ..self.durable.clone()
         };
         self.stage(next, context.out);

@@ -1,5 +1,7 @@
 //! What a member has its caller do, and what it tells its user.
 
+use std::sync::Arc;
+
 use super::durable::Durable;
 use super::message::{Message, Refusal};
 use super::types::{GroupId, MemberId, RequestId, Term, Tick};
@@ -11,7 +13,7 @@ pub enum Destination {
     /// Whoever serves the callsign at this address.
     Address(String),
     /// This member; the address serves where no connection with it is up.
-    Member(MemberId, Option<String>),
+    Member(MemberId, Option<Arc<str>>),
 }
 
 /// What the caller is to do, in this order.

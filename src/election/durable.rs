@@ -1,5 +1,7 @@
 //! What a member must remember across restarts: each part is durable before a message that depends on it is sent.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::roster::Roster;
@@ -30,8 +32,8 @@ pub struct Durable {
 pub struct Membership {
     /// The group.
     pub id: GroupId,
-    /// The newest roster of it that the member holds.
-    pub roster: Roster,
+    /// The newest roster of it that the member holds; shared, since a roster is copied at every turn and never altered.
+    pub roster: Arc<Roster>,
 }
 
 impl Durable {

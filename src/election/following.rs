@@ -1,10 +1,12 @@
 //! A follower: it acknowledges the leader, and stands when no leader is left.
 
+use std::sync::Arc;
+
 use super::command::{Notice, StepDown};
 use super::durable::{Durable, Membership};
 use super::member::{Context, Heard, Member, Promise, Resignation, Role};
 use super::message::{Handover, Message};
-use super::roster::Roster;
+use super::roster::{Roster, Voter};
 use super::types::{GroupId, MemberId, Term, Tick};
 
 impl Member {
@@ -12,7 +14,7 @@ impl Member {
         &mut self,
         from: MemberId,
         (term, sequence): (Term, u64),
-        roster: Option<Roster>,
+        roster: Option<Arc<Roster>>,
         context: &mut Context<'_>,
     ) {
         if term < self.durable.term {
@@ -57,7 +59,7 @@ impl Member {
     }
 
     /// The memory with this term, and with this roster if one is given.
-    pub(super) fn remembering(&self, term: Term, roster: Option<(GroupId, Roster)>) -> Durable {
+    pub(super) fn remembering(&self, term: Term, roster: Option<(GroupId, Arc<Roster>)>) -> Durable {
         let mut next = self.durable.clone();
         if term > next.term {
             next.term = term;
@@ -215,11 +217,12 @@ impl Member {
             .promise
             .and_then(|promise| promise.leader)
             .filter(|leader| *leader != self.id);
-        let left = roster
-            .by_preference()
-            .into_iter()
-            .filter(|voter| Some(voter.id) != silent);
-        let position = left.take_while(|voter| voter.id != self.id).count();
+        let may_lead = |voter: &&Voter| voter.profile.duty.is_candidate();
+        let own = roster.voter(self.id).filter(may_lead);
+        let own = own.map(|voter| roster.preference(voter));
+        let goes_first =
+            |voter: &&Voter| Some(voter.id) != silent && own.is_none_or(|own| roster.preference(voter) > own);
+        let position = roster.voters.iter().filter(may_lead).filter(goes_first).count();
         // However many are preferred, a group is not to be without a leader for long because they are all gone.
         let delay_ms = i64::try_from(position)
             .unwrap_or(i64::MAX)

@@ -1,5 +1,7 @@
 //! A member without a group: it asks its fleet, joins the group it finds, or founds one if it is meant to.
 
+use std::sync::Arc;
+
 use super::command::{Destination, Notice, Problem, StepDown};
 use super::durable::{Durable, Membership};
 use super::member::{Context, Heard, Member, Resignation, Role};
@@ -125,7 +127,7 @@ impl Member {
         self.config
             .fleet
             .iter()
-            .filter(|address| **address != self.config.profile.address)
+            .filter(|address| ***address != *self.config.profile.address)
     }
 
     pub(super) fn seek(&mut self, context: &mut Context<'_>) {
@@ -276,7 +278,7 @@ impl Member {
         };
         let high = u128::from(context.rng.next_u64());
         let id = GroupId(high << 64 | u128::from(context.rng.next_u64()));
-        let roster = Roster::founded(voter, self.config.settings);
+        let roster = Arc::new(Roster::founded(voter, self.config.settings));
         let next = Durable {
             group: Some(Membership { id, roster }),
             ..self.durable.clone()
@@ -476,7 +478,7 @@ impl Member {
         from: MemberId,
         group: Option<GroupId>,
         (term, sequence): (Term, u64),
-        roster: Option<Box<Roster>>,
+        roster: Option<Arc<Roster>>,
         context: &mut Context<'_>,
     ) {
         let (Some(group), Role::Outside(joining)) = (group, &mut self.role) else {
@@ -497,7 +499,7 @@ impl Member {
             return self.seek(context);
         };
         // A member that is to leave joins first: who counts on its vote has to agree to do without.
-        let next = self.remembering(term, Some((group, *roster)));
+        let next = self.remembering(term, Some((group, roster)));
         if self.stage(next, context.out) {
             self.heard = Some(Heard {
                 leader: from,

@@ -1,13 +1,16 @@
 //! A leader: heartbeats, and the claim that their acknowledgements give it.
 
-use super::command::{Claim, Destination, MoveReason, StepDown};
+use std::sync::Arc;
+
+use super::command::{Claim, Command, Destination, MoveReason, StepDown};
 use super::durable::Durable;
 use super::member::{Context, Member, Resignation, Role};
 use super::message::Message;
 use super::moving::Moving;
 use super::obstacle::Obstacle;
-use super::roster::{Profile, Stamp};
+use super::roster::{Profile, Roster, Stamp};
 use super::standing::Standing;
+use super::tally::Tally;
 use super::types::{MemberId, RequestId, Term, Tick};
 use super::wish::Hindrance;
 
@@ -24,7 +27,9 @@ pub(super) struct Leading {
     /// When each of the last heartbeats was sent.
     pub sent: Vec<(u64, Tick)>,
     pub next_heartbeat: Tick,
+    /// Sorted by identity; all of them are in the roster.
     pub voters: Vec<Seen>,
+    pub tally: Tally,
     /// Voters whose acknowledgement of the roster is needed besides a majority.
     pub must_acknowledge: Vec<MemberId>,
     /// The payload may run, and has been ordered to.
@@ -80,6 +85,7 @@ impl Leading {
             sent: Vec::new(),
             next_heartbeat: now,
             voters: Vec::new(),
+            tally: Tally::default(),
             must_acknowledge: Vec::new(),
             serving: false,
             moving: None,
@@ -94,7 +100,8 @@ impl Leading {
     }
 
     pub(super) fn seen(&self, id: MemberId) -> Option<&Seen> {
-        self.voters.iter().find(|seen| seen.id == id)
+        let at = self.voters.binary_search_by_key(&id, |seen| seen.id).ok()?;
+        self.voters.get(at)
     }
 }
 
@@ -129,8 +136,8 @@ impl Member {
 
     pub(super) fn send_heartbeats(&mut self, context: &mut Context<'_>) {
         let now = context.now;
-        let only_voter = self.is_only_voter();
-        let Some(roster) = self.roster().cloned() else {
+        let (only_voter, group) = (self.is_only_voter(), self.group());
+        let Some(roster) = self.shared_roster() else {
             return;
         };
         let Role::Leading(leading) = &mut self.role else {
@@ -145,31 +152,20 @@ impl Member {
         }
         leading.sent.push((leading.sequence, now));
         let (term, sequence) = (leading.term, leading.sequence);
-        let beats: Vec<(MemberId, bool)> = roster
-            .voters
-            .iter()
-            .filter(|voter| voter.id != self.id)
-            .map(|voter| {
-                (
-                    voter.id,
-                    leading
-                        .seen(voter.id)
-                        .is_none_or(|seen| seen.stamp != roster.stamp),
-                )
-            })
-            .collect();
-        for (id, needs_roster) in beats {
-            let full = needs_roster.then(|| Box::new(roster.clone()));
-            self.send(
-                id,
-                Message::Heartbeat {
+        for voter in roster.voters.iter().filter(|voter| voter.id != self.id) {
+            let seen = leading.seen(voter.id);
+            let needs_roster = seen.is_none_or(|seen| seen.stamp != roster.stamp);
+            let address = Arc::clone(&voter.profile.address);
+            context.out.push(Command::Send {
+                to: Destination::Member(voter.id, Some(address)),
+                group,
+                message: Message::Heartbeat {
                     term,
                     sequence,
                     stamp: roster.stamp,
-                    roster: full,
+                    roster: needs_roster.then(|| Arc::clone(&roster)),
                 },
-                context.out,
-            );
+            });
         }
         // A member that may lead alone needs no acknowledgement, but one that was frozen for longer than its claim may
         // have been replaced meanwhile, unless there is nobody to replace it.
@@ -190,7 +186,7 @@ impl Member {
         context: &mut Context<'_>,
     ) {
         let now = context.now;
-        let Some(roster) = self.roster().cloned() else {
+        let Some(roster) = self.shared_roster() else {
             return;
         };
         let own_term = match &self.role {
@@ -232,17 +228,7 @@ impl Member {
             able_since,
             profile: acknowledgement.profile,
         };
-        match leading.voters.iter_mut().find(|seen| seen.id == from) {
-            Some(known) => {
-                let supports_until = known.supports_until.max(supports_until);
-                // Acknowledgements may overtake one another: an older one takes nothing back.
-                if (seen.sequence, seen.stamp) >= (known.sequence, known.stamp) {
-                    *known = seen;
-                }
-                known.supports_until = supports_until;
-            }
-            None => leading.voters.push(seen),
-        }
+        leading.take(seen, &roster);
         self.renew_claim(now);
         self.tend_moves(context);
         self.tend_roster(context);
@@ -250,27 +236,24 @@ impl Member {
 
     /// The claim lasts as long as a majority's promises do, the leader itself counted.
     fn renew_claim(&mut self, now: Tick) {
-        let Some(roster) = self.roster() else { return };
-        let (need, voters) = (roster.need(), &roster.voters);
-        let Role::Leading(leading) = &self.role else {
+        let Some(need) = self.roster().map(Roster::need) else {
+            return;
+        };
+        let Role::Leading(leading) = &mut self.role else {
             return;
         };
         if need == 1 {
             return;
         }
-        let mut supports: Vec<Tick> = leading
-            .voters
-            .iter()
-            .filter(|s| voters.iter().any(|v| v.id == s.id))
-            .map(|s| s.supports_until)
-            .collect();
+        let claim = self.claim.filter(|claim| claim.term == leading.term);
+        if leading.outlasting(claim.map(|claim| claim.until)) < need - 1 {
+            return;
+        }
+        let supports = leading.voters.iter().map(|seen| seen.supports_until);
+        let mut supports: Vec<Tick> = supports.collect();
         supports.sort_unstable_by(|a, b| b.cmp(a));
         let Some(until) = supports.get(need - 2).copied().filter(|until| *until > now) else {
             return;
-        };
-        let until = match self.claim {
-            Some(claim) if claim.term == leading.term => claim.until.max(until),
-            _ => until,
         };
         self.claim = Some(Claim {
             term: leading.term,
@@ -302,7 +285,8 @@ impl Member {
             (_, None) => None,
         };
         let roster = self.roster()?;
-        roster.voter(leader?).map(|voter| voter.profile.address.clone())
+        let voter = roster.voter(leader?)?;
+        Some(voter.profile.address.to_string())
     }
 
     pub(super) fn resignation_reason(&self) -> Option<MoveReason> {

@@ -1,5 +1,7 @@
 //! Looking for other groups with the same callsign.
 
+use std::collections::BTreeSet;
+
 use super::command::Destination;
 use super::member::{Context, Member, Role};
 use super::message::Message;
@@ -28,7 +30,14 @@ impl Member {
 
     /// When a follower looks next, if there is anything to look for; a leader looks at each of its heartbeats.
     pub(super) fn look_at(&self) -> Option<Tick> {
-        let idle = self.resignation.is_some() || self.strangers(self.next_look).is_empty();
+        let roster = self.roster()?;
+        let is_known = |address: &String| {
+            roster
+                .voters
+                .iter()
+                .any(|voter| *voter.profile.address == **address)
+        };
+        let idle = self.resignation.is_some() || self.fleet().all(is_known);
         (!idle).then_some(self.next_look)
     }
 
@@ -47,14 +56,13 @@ impl Member {
             _ => false,
         };
         let (silent, known): (Vec<_>, Vec<_>) = roster.voters.iter().partition(|voter| is_silent(voter.id));
-        let silent = silent.into_iter().map(|voter| &voter.profile.address);
-        let mut strangers: Vec<String> = Vec::new();
-        for address in self.fleet().chain(silent) {
-            let is_known = known.iter().any(|voter| voter.profile.address == *address);
-            if !is_known && !strangers.contains(address) {
-                strangers.push(address.clone());
-            }
-        }
-        strangers
+        let mut known: BTreeSet<&str> = known.iter().map(|voter| &*voter.profile.address).collect();
+        let silent = silent.into_iter().map(|voter| &*voter.profile.address);
+        self.fleet()
+            .map(String::as_str)
+            .chain(silent)
+            .filter(|address| known.insert(*address))
+            .map(str::to_owned)
+            .collect()
     }
 }

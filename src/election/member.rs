@@ -1,5 +1,7 @@
 //! One member of a group, as a synchronous state machine: an event and the time come in, commands go out.
 
+use std::sync::Arc;
+
 use rand::Rng;
 
 use super::asking::Pending;
@@ -105,7 +107,7 @@ pub struct Member {
     pub(super) rejoin_through: Option<String>,
     pub(super) problem: Option<Problem>,
     pub(super) persist_failed: bool,
-    /// The newest start that was heard of each voter.
+    /// The newest start that was heard of each voter, sorted by identity.
     pub(super) starts: Vec<Start>,
     /// Another group with this callsign, and when it was last met.
     pub(super) other_group: Option<(GroupId, Tick)>,
@@ -388,7 +390,7 @@ impl Member {
         let address = self
             .roster()
             .and_then(|roster| roster.voter(to))
-            .map(|v| v.profile.address.clone());
+            .map(|v| Arc::clone(&v.profile.address));
         self.send_to(Destination::Member(to, address), message, out);
     }
 
@@ -450,7 +452,15 @@ impl Member {
     /// The newest roster that it holds durably.
     #[must_use]
     pub fn roster(&self) -> Option<&Roster> {
-        self.durable.group.as_ref().map(|membership| &membership.roster)
+        self.durable.group.as_ref().map(|membership| &*membership.roster)
+    }
+
+    /// The same, to be kept beside changes of the member.
+    pub(super) fn shared_roster(&self) -> Option<Arc<Roster>> {
+        self.durable
+            .group
+            .as_ref()
+            .map(|membership| Arc::clone(&membership.roster))
     }
 
     /// The group's settings, or its own while it has no group.

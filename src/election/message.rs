@@ -1,5 +1,7 @@
 //! What members say to one another. Unknown fields are ignored, so that two adjacent releases can run in one group.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::obstacle::Obstacle;
@@ -60,7 +62,7 @@ pub enum Message {
         wait_ms: i64,
         /// The voter's roster, when the candidate's is older: the voter may be one that does not stand itself.
         #[serde(default)]
-        roster: Option<Box<Roster>>,
+        roster: Option<Arc<Roster>>,
     },
     /// "Vote for me."
     Vote {
@@ -93,7 +95,7 @@ pub enum Message {
         /// The leader's roster.
         stamp: Stamp,
         /// The roster itself, for those that have not acknowledged it.
-        roster: Option<Box<Roster>>,
+        roster: Option<Arc<Roster>>,
     },
     /// The answer to [`Message::Heartbeat`].
     Ack {

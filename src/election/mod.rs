@@ -80,10 +80,10 @@
 //! # The files
 //!
 //! `member` holds the state and takes the steps; `receiving` finds the rule for a message; `joining`, `following`,
-//! `standing` and `leading` are the parts that a member plays; `rostering` and `moving` are what a leader undertakes, and
-//! `asking` what people ask of it; `obligation` is what it waits for; `fitness` tells who may lead; `persisting` and
-//! `serving` are its memory and its payload, and `replacing` how one replica takes the place of another. The rest are
-//! values.
+//! `standing` and `leading` are the parts that a member plays; `rostering` and `moving` are what a leader undertakes,
+//! `asking` what people ask of it, and `tally` what its voters answer, counted; `obligation` is what it waits for;
+//! `fitness` tells who may lead; `persisting` and `serving` are its memory and its payload, and `replacing` how one replica
+//! takes the place of another. The rest are values.
 
 mod asking;
 mod command;
@@ -107,6 +107,7 @@ mod rostering;
 mod serving;
 mod settings;
 mod standing;
+mod tally;
 #[cfg(test)]
 mod trying;
 mod types;

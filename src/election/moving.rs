@@ -6,7 +6,7 @@ use super::leading::Seen;
 use super::member::{Context, Member, Role};
 use super::message::Message;
 use super::obstacle::{Fitness, Obstacle};
-use super::roster::Duty;
+use super::roster::{Duty, Voter};
 use super::settings::Preemption;
 use super::types::{MemberId, RequestId, Term, Tick};
 use super::wish::Hindrance;
@@ -197,29 +197,29 @@ impl Member {
         let Preemption::Always { after_ms } = self.settings().preemption else {
             return None;
         };
-        let Role::Leading(leading) = &self.role else {
+        let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
             return None;
         };
-        if leading.chosen || self.is_chosen(self.id) {
+        let rank = self.config.profile.rank;
+        if leading.tally.is_topped_by(rank, roster) || leading.chosen || self.is_chosen(self.id) {
             return None;
         }
         let able_for = |id: &MemberId| {
             let since = leading.seen(*id).and_then(|seen| seen.able_since);
             since.is_some_and(|since| now.since(since) >= after_ms)
         };
-        self.successor(now, Some(self.config.profile.rank))
-            .filter(able_for)
+        self.successor(now, Some(rank)).filter(able_for)
     }
 
     /// To whom a leader hands over that is a witness now. It has just written that into the roster, and waits for the
     /// preferred one to hold that.
     fn successor_of_witness(&self, now: Tick) -> Option<MemberId> {
-        let order = self.roster()?.by_preference();
-        let others = order.iter().filter(|voter| voter.id != self.id);
-        let mut heard = others.map(|voter| (voter.id, self.readiness(voter.id, false, now)));
-        let (first, readiness) =
-            heard.find(|(_, readiness)| matches!(readiness, Ok(()) | Err(Hindrance::Behind)))?;
-        readiness.is_ok().then_some(first)
+        let roster = self.roster()?;
+        let others = roster.voters.iter().filter(|voter| voter.id != self.id);
+        let heard = others.map(|voter| (voter, self.readiness(voter.id, false, now)));
+        let possible = heard.filter(|(_, readiness)| matches!(readiness, Ok(()) | Err(Hindrance::Behind)));
+        let (first, readiness) = possible.max_by_key(|(voter, _)| roster.preference(voter))?;
+        readiness.is_ok().then_some(first.id)
     }
 
     pub(super) fn start_move(&mut self, moving: Moving, context: &mut Context<'_>) {
@@ -295,19 +295,26 @@ impl Member {
 
     /// The preferred voter that could lead and was heard lately; if a rank is given, of those above it.
     fn successor(&self, now: Tick, below: Option<i64>) -> Option<MemberId> {
-        let Role::Leading(leading) = &self.role else {
+        let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
             return None;
         };
-        let ready = |id| {
-            let above = |rank: i64| leading.seen(id).is_some_and(|seen| seen.profile.rank > rank);
-            below.is_none_or(above) && self.readiness(id, false, now).is_ok()
+        let as_told = leading.tally.agrees_with(roster);
+        let is_ready = |voter: &&Voter| {
+            let above = |rank: i64| {
+                let seen = || leading.seen(voter.id);
+                // Where no voter says otherwise the roster tells their ranks.
+                !(as_told && voter.profile.rank <= rank)
+                    && seen().is_some_and(|seen| seen.profile.rank > rank)
+            };
+            voter.id != self.id
+                && voter.profile.duty == Duty::Candidate
+                && below.is_none_or(above)
+                && self.readiness(voter.id, false, now).is_ok()
         };
-        let mut candidates = self
-            .roster()?
-            .by_preference()
-            .into_iter()
-            .filter(|voter| voter.id != self.id);
-        candidates.find(|voter| ready(voter.id)).map(|voter| voter.id)
+        let ready = roster.voters.iter().filter(is_ready);
+        ready
+            .max_by_key(|voter| roster.preference(voter))
+            .map(|voter| voter.id)
     }
 
     /// The payload is gone: names the successor and resigns.

@@ -59,7 +59,7 @@ impl Member {
             Role::Outside(_) if self.durable.group.is_some() => self.enter_group(context),
             Role::Standing(_) if before.term != self.durable.term => self.on_term_persisted(context),
             Role::Leading(_) => {
-                self.on_roster_persisted(before.group.map(|group| group.roster).as_ref(), context)
+                self.on_roster_persisted(before.group.map(|group| group.roster).as_deref(), context)
             }
             _ if self.durable.group.is_none() && before.group.is_some() => self.enter(context),
             Role::Outside(_) | Role::Follower | Role::Standing(_) => {}

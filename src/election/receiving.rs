@@ -1,6 +1,7 @@
 //! What a member does with a message: it finds the rule for it.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use super::command::{Fault, Notice, StepDown};
 use super::durable::Durable;
@@ -174,9 +175,12 @@ impl Member {
     /// Where more was heard of the sender than this start of it can remember: the number of the latest start, and the
     /// version that its memory must have had. Only voters are remembered, so that strangers cannot make the list grow.
     fn forgotten_by(&mut self, start: Start) -> Option<(u64, u64)> {
-        let Some(known) = self.starts.iter_mut().find(|known| known.id == start.id) else {
-            self.starts.push(start);
-            return None;
+        let known = match self.starts.binary_search_by_key(&start.id, |known| known.id) {
+            Ok(at) => &mut self.starts[at],
+            Err(at) => {
+                self.starts.insert(at, start);
+                return None;
+            }
         };
         // A release that does not count versions says nothing by them.
         let counts = start.version > 0;
@@ -250,7 +254,7 @@ impl Member {
         &mut self,
         from: MemberId,
         (term, sequence): (Term, u64),
-        roster: Option<Box<Roster>>,
+        roster: Option<Arc<Roster>>,
         context: &mut Context<'_>,
     ) {
         // A person was sure that nobody leads; what is being written cannot be taken back.
@@ -267,7 +271,7 @@ impl Member {
             let alone_here = self.roster().is_some_and(Roster::is_unguarded);
             let alone_there = roster.as_ref().map_or(alone_here, |roster| roster.is_unguarded());
             let stays = match (alone_here, alone_there) {
-                (true, true) => self.outranks(from, own, term),
+                (true, true) => self.outranks((from, roster.as_deref()), own, term),
                 // One that leads alone because it does not know yet that a majority is asked for yields to it.
                 (here, there) => there && !here,
             };
@@ -289,17 +293,24 @@ impl Member {
                 self.step_down(StepDown::Superseded, context);
             }
         }
-        self.follow_leader(from, (term, sequence), roster.map(|roster| *roster), context);
+        self.follow_leader(from, (term, sequence), roster, context);
     }
 
-    /// Of two members that lead at once, which quorum `None` allows, the lower rank yields, then the lower term.
-    fn outranks(&self, other: MemberId, own_term: u64, other_term: u64) -> bool {
-        let rank = |id| {
-            self.roster()
+    /// Of two members that lead at once, which quorum `None` allows, the lower rank yields, then the lower term. What
+    /// their rosters say of each other is old where they were apart: of itself each knows best, or both would stay.
+    fn outranks(
+        &self,
+        (other, roster): (MemberId, Option<&Roster>),
+        own_term: Term,
+        other_term: Term,
+    ) -> bool {
+        let rank = |id, roster: Option<&Roster>| {
+            roster
                 .and_then(|roster| roster.voter(id))
                 .map(|voter| voter.profile.rank)
         };
-        (rank(self.id), own_term, self.id) > (rank(other), other_term, other)
+        let others_rank = rank(other, roster.or(self.roster()));
+        (rank(self.id, self.roster()), own_term, self.id) > (others_rank, other_term, other)
     }
 
     /// Tells another that it is out of the roster of this member's group, if it is. Where each of two may lead alone, and

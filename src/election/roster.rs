@@ -1,5 +1,7 @@
 //! Who votes, agreed and versioned together with the group's settings.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::settings::{QuorumMode, Settings};
@@ -25,7 +27,7 @@ pub enum Duty {
 }
 
 impl Duty {
-    fn is_candidate(&self) -> bool {
+    pub(super) fn is_candidate(&self) -> bool {
         *self == Duty::Candidate
     }
 }
@@ -34,9 +36,9 @@ impl Duty {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Profile {
     /// For people: the name of its `MultiCluster`.
-    pub name: String,
+    pub name: Arc<str>,
     /// How the others reach it, `host:port`.
-    pub address: String,
+    pub address: Arc<str>,
     /// The higher is preferred as leader.
     pub rank: i64,
     /// What it takes part for.
@@ -88,7 +90,8 @@ impl Roster {
     /// The voter with this identity.
     #[must_use]
     pub fn voter(&self, id: MemberId) -> Option<&Voter> {
-        self.voters.iter().find(|voter| voter.id == id)
+        let at = self.voters.binary_search_by_key(&id, |voter| voter.id).ok()?;
+        self.voters.get(at)
     }
 
     /// Whether each voter may lead alone although there are two (quorum `None`).
@@ -110,15 +113,6 @@ impl Roster {
         } else {
             self.voters.len() / 2 + 1
         }
-    }
-
-    /// The voters that may lead, in order of preference.
-    #[must_use]
-    pub fn by_preference(&self) -> Vec<&Voter> {
-        let may_lead = |voter: &&Voter| voter.profile.duty == Duty::Candidate;
-        let mut voters: Vec<&Voter> = self.voters.iter().filter(may_lead).collect();
-        voters.sort_by_key(|voter| std::cmp::Reverse(self.preference(voter)));
-        voters
     }
 
     /// The greater is preferred: the chosen one, then rank, identity where ranks are equal.
@@ -167,8 +161,8 @@ mod tests {
 
     fn voter(id: u128, rank: i64) -> Voter {
         let profile = Profile {
-            name: format!("m{id}"),
-            address: format!("m{id}:1"),
+            name: format!("m{id}").into(),
+            address: format!("m{id}:1").into(),
             rank,
             duty: Duty::Candidate,
         };
@@ -214,8 +208,12 @@ mod tests {
         let founded = Roster::founded(voter(1, 5), Settings::FAST)
             .with(voter(2, 5), 1)
             .with(voter(3, 9), 1);
-        let order: Vec<u128> = founded.by_preference().iter().map(|voter| voter.id.0).collect();
-        assert_eq!(order, [3, 2, 1]);
+        let preferences: Vec<_> = founded
+            .voters
+            .iter()
+            .map(|voter| founded.preference(voter))
+            .collect();
+        assert!(preferences.is_sorted(), "{preferences:?}");
     }
 
     #[test]

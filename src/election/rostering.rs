@@ -1,11 +1,14 @@
 //! How a leader changes the roster: one voter at a time, each change agreed before the next.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::command::{Destination, Notice};
 use super::leading::Leading;
 use super::member::{Context, Member, Role};
 use super::message::{Founder, Message, Refusal};
 use super::roster::{Roster, Voter};
-use super::settings::QuorumMode;
+use super::settings::{QuorumMode, Settings};
 use super::types::{MemberId, Tick};
 
 /// Voters of one group. A roster of so many fits into one frame and into a status with room to spare.
@@ -24,7 +27,7 @@ impl Member {
         };
         let holds =
             |id: MemberId| id == self.id || leading.seen(id).is_some_and(|seen| seen.stamp == roster.stamp);
-        let holders = roster.voters.iter().filter(|voter| holds(voter.id)).count();
+        let holders = leading.tally.holders_of(roster) + usize::from(self.is_voter());
         self.staged.is_none()
             && roster.stamp.term == leading.term
             && holders >= roster.need()
@@ -70,7 +73,7 @@ impl Member {
         } else {
             Vec::new()
         };
-        let durable = self.remembering(self.durable.term, Some((group, next)));
+        let durable = self.remembering(self.durable.term, Some((group, Arc::new(next))));
         let staged = self.stage(durable, context.out);
         if staged && let Role::Leading(leading) = &mut self.role {
             leading.must_acknowledge = must;
@@ -109,6 +112,9 @@ impl Member {
         let (Role::Leading(leading), Some(roster)) = (&self.role, wished.or(self.roster())) else {
             return;
         };
+        if wished.is_none() && leading.clashing.is_empty() && self.is_content(leading, roster) {
+            return;
+        }
         let refused = |voter: &&Voter| {
             let said = match leading.seen(voter.id) {
                 _ if voter.id == self.id => &self.config.profile,
@@ -136,9 +142,9 @@ impl Member {
                 };
                 let has_it = |voter: &&Voter| voter.profile.address == asker.address;
                 Some(Notice::AddressClash {
-                    asker: asker.name.clone(),
-                    voter: roster.voters.iter().find(has_it)?.profile.name.clone(),
-                    address: asker.address.clone(),
+                    asker: asker.name.to_string(),
+                    voter: roster.voters.iter().find(has_it)?.profile.name.to_string(),
+                    address: asker.address.to_string(),
                 })
             })
             .collect();
@@ -155,6 +161,9 @@ impl Member {
         let (Role::Leading(leading), Some(roster)) = (&self.role, self.roster()) else {
             return None;
         };
+        if self.is_content(leading, roster) {
+            return None;
+        }
         let mut next = roster.next(leading.term);
         next.chosen = self.choice(leading, roster);
         for voter in &mut next.voters {
@@ -166,13 +175,28 @@ impl Member {
             voter.profile = profile.clone();
         }
         keep_addresses_apart(&mut next.voters, &roster.voters);
-        next.settings = self.config.settings;
-        if next.settings.quorum == QuorumMode::None && next.voters.len() > 2 {
-            next.settings.quorum = roster.settings.quorum;
-        }
+        next.settings = self.settings_wished(roster);
         let differs =
             (&next.voters, &next.settings, next.chosen) != (&roster.voters, &roster.settings, roster.chosen);
         differs.then_some(next)
+    }
+
+    /// Whether nobody wants the roster to be another, as far as that is seen without looking at every voter.
+    fn is_content(&self, leading: &Leading, roster: &Roster) -> bool {
+        let own = roster.voter(self.id).map(|voter| &voter.profile);
+        leading.tally.agrees_with(roster)
+            && own == Some(&self.config.profile)
+            && self.choice(leading, roster) == roster.chosen
+            && self.settings_wished(roster) == roster.settings
+    }
+
+    /// What the leader's user wants of the group, as far as so many voters can have it.
+    fn settings_wished(&self, roster: &Roster) -> Settings {
+        let mut settings = self.config.settings;
+        if settings.quorum == QuorumMode::None && roster.voters.len() > 2 {
+            settings.quorum = roster.settings.quorum;
+        }
+        settings
     }
 
     /// A voter that is out may go only when that is agreed: until then the others may need its vote.
@@ -185,7 +209,7 @@ impl Member {
     }
 
     pub(super) fn on_roster_persisted(&mut self, before: Option<&Roster>, context: &mut Context<'_>) {
-        let (Some(before), Some(roster)) = (before, self.roster().cloned()) else {
+        let (Some(before), Some(roster)) = (before, self.shared_roster()) else {
             return;
         };
         if before.stamp == roster.stamp {
@@ -197,7 +221,7 @@ impl Member {
             .filter(|voter| before.voter(voter.id).is_none())
         {
             context.notify(Notice::Admitted {
-                name: voter.profile.name.clone(),
+                name: voter.profile.name.to_string(),
             });
         }
         let mut gone = Vec::new();
@@ -207,7 +231,7 @@ impl Member {
             .filter(|voter| roster.voter(voter.id).is_none())
         {
             context.notify(Notice::Removed {
-                name: voter.profile.name.clone(),
+                name: voter.profile.name.to_string(),
             });
             gone.push(Destination::Member(voter.id, Some(voter.profile.address.clone())));
         }
@@ -216,6 +240,7 @@ impl Member {
             leading.leavers.retain(|id| roster.voter(*id).is_some());
             leading.farewells.extend(gone);
         }
+        self.recount();
         self.send_heartbeats(context);
     }
 
@@ -223,7 +248,7 @@ impl Member {
     pub(super) fn admit(&mut self, from: MemberId, founder: Founder, context: &mut Context<'_>) {
         let now = context.now;
         let to = Destination::Member(from, Some(founder.profile.address.clone()));
-        let Some(roster) = self.roster().cloned() else {
+        let Some(roster) = self.shared_roster() else {
             return;
         };
         let refuse = |refusal| Message::Refused { refusal };
@@ -257,12 +282,12 @@ impl Member {
                 .map_or(leading.since, |seen| seen.acknowledged_at);
             if former.id == self.id || (former.id != from && last_heard > silent_since) {
                 context.notify(Notice::AddressClash {
-                    asker: founder.profile.name,
-                    voter: former.profile.name.clone(),
-                    address: address.clone(),
+                    asker: founder.profile.name.to_string(),
+                    voter: former.profile.name.to_string(),
+                    address: address.to_string(),
                 });
                 let refusal = Refusal::AddressTaken {
-                    by: former.profile.name,
+                    by: former.profile.name.to_string(),
                 };
                 return self.send_to(to, refuse(refusal), context.out);
             }
@@ -344,19 +369,18 @@ impl Member {
 /// Voters may exchange their addresses, but where two want the same one, who moved to it stays where it was.
 fn keep_addresses_apart(wished: &mut [Voter], present: &[Voter]) {
     loop {
-        let shared = |one: &Voter| {
-            let same = |v: &Voter| v.id != one.id && v.profile.address == one.profile.address;
-            wished.iter().any(same)
-        };
-        let former = |one: &Voter| {
-            let moved = |v: &&Voter| v.id == one.id && v.profile.address != one.profile.address;
-            present.iter().find(moved).map(|v| v.profile.address.clone())
-        };
-        let back: Vec<(usize, String)> = wished
+        let mut takers: BTreeMap<&str, usize> = BTreeMap::new();
+        for voter in &*wished {
+            *takers.entry(&voter.profile.address).or_default() += 1;
+        }
+        let moved = |(one, former): &(&Voter, &Voter)| one.profile.address != former.profile.address;
+        // The same voters in the same order.
+        let back: Vec<(usize, Arc<str>)> = wished
             .iter()
+            .zip(present)
             .enumerate()
-            .filter(|(_, voter)| shared(voter))
-            .filter_map(|(index, voter)| Some((index, former(voter)?)))
+            .filter(|(_, pair)| moved(pair) && takers[&*pair.0.profile.address] > 1)
+            .map(|(index, (_, former))| (index, Arc::clone(&former.profile.address)))
             .collect();
         // Each round moves some back, and where all are back no two have one address.
         if back.is_empty() {

@@ -1,5 +1,7 @@
 //! A candidate: it asks whether it would be elected, makes its own vote durable, and asks for the votes.
 
+use std::sync::Arc;
+
 use super::command::{Notice, StepDown};
 use super::durable::Durable;
 use super::leading::Leading;
@@ -30,7 +32,7 @@ pub(super) struct Standing {
 pub(super) struct Refused {
     pub voter_term: Term,
     pub wait_ms: i64,
-    pub roster: Option<Box<Roster>>,
+    pub roster: Option<Arc<Roster>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -207,11 +209,10 @@ impl Member {
         stamp: Stamp,
         context: &mut Context<'_>,
     ) {
-        let Some(roster) = self.roster() else {
+        let Some(roster) = self.shared_roster() else {
             return;
         };
         let own = roster.stamp;
-        let newer = (stamp < own).then(|| Box::new(roster.clone()));
         if stamp < own && roster.voter(from).is_none() {
             return self.tell_not_a_voter(from, context);
         }
@@ -228,7 +229,7 @@ impl Member {
             // A leader's vote for a successor is nobody's business: who stood above it would unseat the leader.
             voter_term: self.term(),
             wait_ms,
-            roster: newer,
+            roster: (stamp < own).then_some(roster),
         };
         self.send(from, message, context.out);
     }
@@ -372,7 +373,6 @@ impl Member {
                 record(&mut standing.refused, from);
                 let newer = roster.filter(|roster| own.is_some_and(|own| roster.stamp > own));
                 if newer.is_some() || voter_term > self.durable.term {
-                    let newer = newer.map(|roster| *roster);
                     let next = self.remembering(voter_term, self.group().zip(newer));
                     self.stage(next, context.out);
                     self.give_up_round(0, context);
@@ -487,6 +487,7 @@ impl Member {
             term: standing.term,
             from,
         });
+        self.recount();
         self.lead(context);
     }
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use std::convert::Infallible;
+pub(super) use std::sync::Arc;
 
 use rand::TryRng;
 
@@ -39,8 +40,8 @@ impl TryRng for NoChance {
 
 pub(super) fn profile(id: u128) -> Profile {
     Profile {
-        name: format!("m{id}"),
-        address: format!("m{id}"),
+        name: format!("m{id}").into(),
+        address: format!("m{id}").into(),
         rank: if id <= 3 {
             i64::try_from(id).unwrap_or(0) * 10
         } else {
@@ -91,7 +92,10 @@ pub(super) fn durable(id: u128, term: Term, vote: Option<u128>, roster: Option<R
         version: 0,
         term,
         vote: vote.map(MemberId),
-        group: roster.map(|roster| Membership { id: GROUP, roster }),
+        group: roster.map(|roster| Membership {
+            id: GROUP,
+            roster: Arc::new(roster),
+        }),
     }
 }
 
@@ -288,7 +292,7 @@ impl Actor {
 
 pub(super) fn send(to: u128, message: Message) -> Command {
     Command::Send {
-        to: Destination::Member(MemberId(to), Some(format!("m{to}"))),
+        to: Destination::Member(MemberId(to), Some(format!("m{to}").into())),
         group: Some(GROUP),
         message,
     }

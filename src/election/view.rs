@@ -72,31 +72,33 @@ impl Member {
         recent.then_some(Problem::OtherGroup { group })
     }
 
-    /// What the member knows at `now`.
+    /// The part that the member plays at `now`.
     #[must_use]
-    pub fn view(&self, now: Tick) -> View {
+    pub fn part(&self, now: Tick) -> Part {
         let lease_ms = self.settings().lease_ms;
-        let promised = self
-            .promise
-            .filter(|promise| promise.until > now)
-            .and_then(|promise| promise.leader);
-        let leading = match &self.role {
-            Role::Leading(leading) => Some(leading),
-            _ => None,
-        };
-        let part = match &self.role {
+        match &self.role {
             _ if self.is_faulty() => Part::Faulty,
             Role::Starting => Part::Starting,
             Role::Outside(joining) if self.config.ready && !joining.met_a_group(now - 2 * lease_ms) => {
                 Part::Founding
             }
             Role::Outside(_) => Part::Joining,
-            Role::Follower if promised.is_some() => Part::Follower,
+            Role::Follower if self.followed(now).is_some() => Part::Follower,
             Role::Follower => Part::Leaderless,
             Role::Standing(_) => Part::Candidate,
             Role::Leading(leading) if leading.moving.is_some() => Part::HandingOver,
             Role::Leading(leading) if leading.serving => Part::Leader,
             Role::Leading(_) => Part::Waiting,
+        }
+    }
+
+    /// What the member knows at `now`.
+    #[must_use]
+    pub fn view(&self, now: Tick) -> View {
+        let lease_ms = self.settings().lease_ms;
+        let leading = match &self.role {
+            Role::Leading(leading) => Some(leading),
+            _ => None,
         };
         let last_heard = |id: MemberId| match (leading, &self.heard) {
             _ if id == self.id => Some(now),
@@ -120,11 +122,11 @@ impl Member {
             roster.voters.iter().map(peer).collect()
         });
         View {
-            part,
+            part: self.part(now),
             leader: if leading.is_some() {
                 Some(self.id)
             } else {
-                promised
+                self.followed(now)
             },
             need: roster.map_or(0, super::roster::Roster::need),
             have: voters.iter().filter(|peer| peer.alive == Some(true)).count(),

@@ -146,8 +146,8 @@ fn fresh() -> Record {
 fn config(options: &Options) -> Config {
     Config {
         profile: Profile {
-            name: options.name.clone(),
-            address: options.service_address.clone(),
+            name: options.name.as_str().into(),
+            address: options.service_address.as_str().into(),
             rank: 0,
             duty: Duty::Witness,
         },
@@ -290,7 +290,7 @@ impl Witness {
     fn tell(&self, notice: &Notice) {
         let name = |id: &MemberId| {
             let voter = self.member.roster().and_then(|roster| roster.voter(*id));
-            voter.map_or_else(|| id.to_string(), |voter| voter.profile.name.clone())
+            voter.map_or_else(|| id.to_string(), |voter| voter.profile.name.to_string())
         };
         match notice {
             Notice::Joined => tracing::info!("joined the group"),

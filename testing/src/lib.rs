@@ -32,7 +32,6 @@ mod run_folder;
 mod service_address;
 mod shared;
 mod shared_sites;
-pub mod simulation;
 mod site;
 mod witness;
 

@@ -7,8 +7,8 @@ fn peer(id: u128, alive: Option<bool>) -> Peer {
     Peer {
         id: MemberId(id),
         profile: Profile {
-            name: format!("m{id}"),
-            address: format!("m{id}:1"),
+            name: format!("m{id}").into(),
+            address: format!("m{id}:1").into(),
             rank: 1,
             duty: Duty::Candidate,
         },

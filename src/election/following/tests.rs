@@ -20,7 +20,7 @@ fn heartbeat(term: Term, sequence: u64, roster: &Roster) -> Message {
         term,
         sequence,
         stamp: roster.stamp,
-        roster: Some(Box::new(roster.clone())),
+        roster: Some(Arc::new(roster.clone())),
     }
 }
 
@@ -48,7 +48,7 @@ fn a_lone_voter_starts_leads_at_once_and_leaves_its_payload_in_peace() {
     };
     let group = Some(Membership {
         id: GROUP,
-        roster: restamped,
+        roster: Arc::new(restamped),
     });
     assert_eq!(
         one.persisted(),

@@ -25,7 +25,7 @@ fn at(address: &str) -> Destination {
 }
 
 fn to(id: u128) -> Destination {
-    Destination::Member(MemberId(id), Some(format!("m{id}")))
+    Destination::Member(MemberId(id), Some(format!("m{id}").into()))
 }
 
 fn wants(id: u128, ready: bool, fleet: &[&str]) -> Config {
@@ -53,7 +53,7 @@ fn founded(id: u128) -> Command {
         Durable {
             group: Some(Membership {
                 id: id_of_group,
-                roster,
+                roster: Arc::new(roster),
             }),
             ..durable(id, 0, None, None)
         },
@@ -135,7 +135,7 @@ fn a_member_that_leaves_while_it_may_be_admitted_waits_for_that_and_leaves_prope
             term: 4,
             sequence: 7,
             stamp: admitted.stamp,
-            roster: Some(Box::new(admitted)),
+            roster: Some(Arc::new(admitted)),
         },
     );
     three_.persisted();
@@ -231,7 +231,7 @@ fn a_newcomer_is_in_the_group_when_its_roster_is_durable() {
         term: 4,
         sequence: 7,
         stamp: admitted.stamp,
-        roster: Some(Box::new(admitted.clone())),
+        roster: Some(Arc::new(admitted.clone())),
     };
     let joined = durable(3, 4, None, Some(admitted));
     assert_eq!(three_.hear(1, heartbeat), [persist(2, joined)]);

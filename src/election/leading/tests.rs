@@ -270,7 +270,7 @@ fn one_that_leads_alone_yields_to_a_majority_whatever_its_rank() {
             term: 3,
             sequence: 1,
             stamp: grown.stamp,
-            roster: Some(Box::new(grown)),
+            roster: Some(Arc::new(grown)),
         },
     );
     assert!(commands.contains(&payload(3, Order::Stop)), "{commands:?}");
@@ -282,7 +282,7 @@ fn one_that_leads_alone_yields_to_a_majority_whatever_its_rank() {
             term: 2,
             sequence: 1,
             stamp: pair.stamp,
-            roster: Some(Box::new(pair)),
+            roster: Some(Arc::new(pair)),
         },
     );
     assert!(
@@ -314,4 +314,23 @@ fn a_leader_that_was_asked_for_stays_so_when_it_raises_its_term_before_it_is_wri
         _ => None,
     });
     assert_eq!(chosen, Some(Some(MemberId(1))), "{commands:?}");
+}
+
+#[test]
+fn of_two_that_lead_alone_each_knows_its_own_rank_best() {
+    let mut two = alone(2);
+    // The other's rank was changed while they were apart.
+    let mut pair = roster(2, QuorumMode::None, stamp(3, 3));
+    pair.voters[0].profile.rank = 21;
+    let commands = two.hear(
+        1,
+        Message::Heartbeat {
+            term: 3,
+            sequence: 1,
+            stamp: pair.stamp,
+            roster: Some(Arc::new(pair)),
+        },
+    );
+    assert!(commands.contains(&payload(3, Order::Stop)), "{commands:?}");
+    assert_eq!(claim(&two), None);
 }

@@ -418,7 +418,7 @@ fn the_last_candidate_to_leave_lets_the_witness_go_first() {
     assert_eq!(voters, Some(1), "{commands:?}");
     let mut told = one.persisted();
     told.extend(one.wait());
-    let gone = Destination::Member(MemberId(2), Some("m2".to_owned()));
+    let gone = Destination::Member(MemberId(2), Some("m2".into()));
     assert!(
         told.iter().any(
             |command| matches!(command, Command::Send { to, message: Message::Left, .. } if *to == gone)

@@ -209,7 +209,7 @@ fn heartbeat_of_the_pair(term: Term) -> Message {
         term,
         sequence: 1,
         stamp: pair.stamp,
-        roster: Some(Box::new(pair)),
+        roster: Some(Arc::new(pair)),
     }
 }
 

@@ -7,7 +7,7 @@ fn probe(id: u128, memory: u128, address: &str) -> Message {
     Message::Probe {
         founder: Founder {
             profile: Profile {
-                address: address.to_owned(),
+                address: address.into(),
                 ..profile(id)
             },
             memory: MemoryId(memory),
@@ -20,7 +20,7 @@ fn probe(id: u128, memory: u128, address: &str) -> Message {
 
 fn answer(to: u128, address: &str, message: Message) -> Command {
     Command::Send {
-        to: Destination::Member(MemberId(to), Some(address.to_owned())),
+        to: Destination::Member(MemberId(to), Some(address.into())),
         group: Some(GROUP),
         message,
     }
@@ -177,7 +177,7 @@ fn a_leaver_is_told_when_the_roster_without_it_is_agreed() {
 
 fn send_left(address: Option<&str>) -> Command {
     Command::Send {
-        to: Destination::Member(MemberId(2), address.map(str::to_owned)),
+        to: Destination::Member(MemberId(2), address.map(Arc::from)),
         group: Some(GROUP),
         message: Message::Left,
     }
@@ -237,7 +237,7 @@ fn two_voters_only_where_each_may_lead_alone_by_choice() {
 
 fn at(address: &str, id: u128) -> Profile {
     Profile {
-        address: address.to_owned(),
+        address: address.into(),
         ..profile(id)
     }
 }
@@ -248,7 +248,7 @@ fn addresses(commands: &[Command]) -> Vec<String> {
         _ => None,
     });
     let voters = voters.into_iter().flatten();
-    voters.map(|voter| voter.profile.address.clone()).collect()
+    voters.map(|voter| voter.profile.address.to_string()).collect()
 }
 
 /// Member 3 leads; 1 and 2 say these addresses.

@@ -49,7 +49,7 @@ fn a_candidate_asks_makes_its_vote_durable_and_only_then_asks_for_votes() {
         term: 2,
         sequence,
         stamp: stamp(1, 3),
-        roster: Some(Box::new(three())),
+        roster: Some(Arc::new(three())),
     };
     assert_eq!(
         three_.hear(2, voted(2, None)),
@@ -222,7 +222,7 @@ fn an_older_roster_is_refused_and_the_newer_one_given() {
         granted: false,
         voter_term: 1,
         wait_ms: 0,
-        roster: Some(Box::new(newer.clone())),
+        roster: Some(Arc::new(newer.clone())),
     };
     assert_eq!(two.hear(3, message), [send(3, answer.clone())]);
     assert_eq!(two.hear(3, vote(2, stamp(1, 3))), [send(3, refused(2, 1))]);

@@ -1,6 +1,8 @@
 //! Where a model begins: a group in a certain situation, brought about by its own members without any mishap.
 #![allow(clippy::panic, reason = "a model belongs to tests: it fails by panicking")]
 
+use std::sync::Arc;
+
 use super::super::election::{
     Config, Durable, Duty, Event, GroupId, MemberId, Membership, MemoryId, Message, Order, Profile, Roster,
     Settings, Voter,
@@ -47,8 +49,8 @@ impl Opening {
         let seats = ranks.len();
         let config = |seat: usize| Config {
             profile: Profile {
-                name: address(seat),
-                address: address(seat),
+                name: address(seat).into(),
+                address: address(seat).into(),
                 rank: ranks[seat],
                 duty: Duty::Candidate,
             },
@@ -221,7 +223,7 @@ impl Opening {
                 term: 1,
                 group: Some(Membership {
                     id: GroupId(1),
-                    roster,
+                    roster: Arc::new(roster),
                 }),
                 ..Durable::new(memory(seat))
             },

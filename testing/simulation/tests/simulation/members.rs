@@ -1,7 +1,7 @@
 //! What members of a group live through.
 
-use flagship::election::{Event, Notice, Problem, QuorumMode, Settings};
-use flagship_testing::simulation::{Storage, Weather, World};
+use flagship_simulation::election::{Event, Notice, Problem, QuorumMode, Settings};
+use flagship_simulation::world::{Storage, Weather, World};
 
 use super::{BALANCED, settled, three, three_settled};
 

@@ -1,7 +1,7 @@
 //! How groups come about, grow, shrink and meet.
 
-use flagship::election::{Event, Notice, QuorumMode, RequestId, Settings, Wish};
-use flagship_testing::simulation::{Weather, World};
+use flagship_simulation::election::{Event, Notice, QuorumMode, RequestId, Settings, Wish};
+use flagship_simulation::world::{Weather, World};
 
 use super::{BALANCED, settled, three_settled};
 
@@ -267,7 +267,7 @@ fn a_candidate_of_an_unguarded_pair_that_was_frozen_does_not_take_silence_for_co
         world.crash(1);
         world
             .run_until(20_000, |world| {
-                world.part(0) == Some(flagship::election::Part::Candidate)
+                world.part(0) == Some(flagship_simulation::election::Part::Candidate)
             })
             .expect("it stands");
         world.freeze(0);
@@ -333,5 +333,24 @@ fn a_pair_of_which_one_took_out_the_other_behind_a_partition_has_one_leader_agai
         // Who was taken out joins anew, and the higher rank leads.
         settled(&mut world, 1, 30_000);
         assert_eq!(world.roster(1).unwrap().voters.len(), 2, "seed {seed}");
+    }
+}
+
+#[test]
+fn ranks_that_changed_while_a_pair_was_cut_apart_count_when_it_meets() {
+    for seed in 0..50 {
+        let mut world = World::new(seed, Weather::default()).unguarded();
+        world.site(5, true, &[], BALANCED);
+        world.site(10, false, &[0], BALANCED);
+        world.start(0);
+        world.start(1);
+        settled(&mut world, 1, 30_000);
+        world.isolate(0);
+        world.run(10_000);
+        // The other goes on taking it for lower than itself.
+        world.configure(0, |config| config.profile.rank = 12);
+        world.run(10_000);
+        world.heal();
+        settled(&mut world, 0, 5_000);
     }
 }

@@ -1,7 +1,9 @@
 //! Moves that people ask for, moves away from a payload that fails, and members that only vote.
 
-use flagship::election::{Duty, Event, Fitness, MemberId, MoveReason, Notice, Preemption, RequestId, Wish};
-use flagship_testing::simulation::{Weather, World};
+use flagship_simulation::election::{
+    Duty, Event, Fitness, MemberId, MoveReason, Notice, Preemption, RequestId, Wish,
+};
+use flagship_simulation::world::{Weather, World};
 
 use crate::{settled, three, three_settled};
 
@@ -95,7 +97,7 @@ fn a_payload_that_is_broken_everywhere_does_not_go_round_and_round() {
 #[test]
 fn a_witness_votes_and_never_leads() {
     for seed in 0..30 {
-        let mut world = World::new(seed, flagship_testing::simulation::Weather::default());
+        let mut world = World::new(seed, Weather::default());
         world.site(5, true, &[], crate::BALANCED);
         world.site(10, false, &[0], crate::BALANCED);
         world.site(99, false, &[0, 1], crate::BALANCED);

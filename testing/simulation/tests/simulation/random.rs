@@ -1,11 +1,11 @@
 //! Groups under random faults: no promise is broken, and once all is mended one member leads.
 //!
-//! `SIMULATION_SEEDS=2000 cargo test -p flagship-testing --test simulation random` tries more seeds than the usual ones.
+//! `SIMULATION_SEEDS=2000 cargo test -p flagship-simulation --test simulation random` tries more seeds than the usual ones.
 
 use std::collections::BTreeSet;
 
-use flagship::election::{Event, Fitness, MemberId, Part, QuorumMode, RequestId, Settings, Wish};
-use flagship_testing::simulation::{Storage, Weather, World};
+use flagship_simulation::election::{Event, Fitness, MemberId, Part, QuorumMode, RequestId, Settings, Wish};
+use flagship_simulation::world::{Storage, Weather, World};
 
 /// Seeds of each test, unless more are asked for.
 const SEEDS: u64 = 100;

@@ -11,8 +11,8 @@ mod members;
 mod moves;
 mod random;
 
-use flagship::election::Settings;
-use flagship_testing::simulation::{Weather, World};
+use flagship_simulation::election::Settings;
+use flagship_simulation::world::{Weather, World};
 
 const BALANCED: Settings = Settings::BALANCED;
 

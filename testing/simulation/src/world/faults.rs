@@ -1,9 +1,13 @@
 //! What happens to sites and links from outside: starts, losses, cuts, edits.
 
-use flagship::election::{Config, Durable, Event, Member, MemberId, MemoryId, Order};
 use rand::Rng;
 
-use super::{Storage, World};
+use super::connection::SILENCE_MAX_MS;
+use super::{Happening, Storage, Weather, World};
+use crate::election::{Config, Durable, Event, Member, MemberId, MemoryId, Order};
+
+/// How long writes to an API server take that is well.
+const WRITE_MS: (i64, i64) = (3, 12);
 
 impl World {
     /// Starts the controller of a site from what is on its disk.
@@ -15,11 +19,13 @@ impl World {
         }
         place.process += 1;
         place.frozen = false;
+        place.dark = false;
         place.mailbox.clear();
         place.order = (0, Order::Hold);
         let (member, commands) = Member::start(place.id, place.disk.clone(), place.config.clone(), None, now);
+        let deadline = member.deadline();
         place.member = Some(member);
-        self.carry_out(site, commands);
+        self.carry_out(site, commands, deadline);
     }
 
     /// Ends the controller of a site without warning; its payload runs on.
@@ -29,11 +35,13 @@ impl World {
         place.wake_at = None;
         place.mailbox.clear();
         place.orphan();
+        self.break_connections(site);
     }
 
     /// The whole cluster goes dark: controller and payload.
     pub fn lose(&mut self, site: usize) {
         self.crash(site);
+        self.sites[site].dark = true;
         self.sites[site].running = None;
     }
 
@@ -77,10 +85,40 @@ impl World {
         self.weather.write_ms = write_ms;
     }
 
+    /// All API servers take writes, and fast.
+    pub fn mend_storage(&mut self) {
+        for site in &mut self.sites {
+            site.storage = Storage::Works;
+        }
+        self.set_write_time(WRITE_MS);
+    }
+
+    /// Changes loss and delay of what is sent from now on.
+    pub fn set_weather(&mut self, change: impl FnOnce(&mut Weather)) {
+        let network = self.weather.network;
+        change(&mut self.weather);
+        self.weather.network = network;
+    }
+
+    /// Sets the rate of a site's clock in thousandths of true time.
+    pub fn set_clock_rate(&mut self, site: usize, permille: i64) {
+        let now_ms = self.now_ms;
+        self.sites[site].clock.set_rate(now_ms, permille);
+        self.sites[site].wake_at = None;
+        let deadline = self.member(site).and_then(Member::deadline);
+        self.arm(site, deadline);
+        self.look_at_claim(site);
+    }
+
     /// Stops the controller's process, as SIGSTOP does.
     pub fn freeze(&mut self, site: usize) {
-        self.sites[site].frozen = true;
-        self.sites[site].orphan();
+        let since_ms = self.now_ms;
+        let place = &mut self.sites[site];
+        place.orphan();
+        if !std::mem::replace(&mut place.frozen, true) {
+            place.frozen_since_ms = since_ms;
+            self.schedule(SILENCE_MAX_MS, Happening::Dumb { site, since_ms });
+        }
     }
 
     /// Lets it go on.
@@ -97,7 +135,11 @@ impl World {
 
     /// Cuts the link in one direction.
     pub fn cut(&mut self, from: usize, to: usize) {
-        self.cuts.push((from, to));
+        if !self.is_cut(from, to) {
+            let since_ms = self.now_ms;
+            self.cuts.push((from, to, since_ms));
+            self.schedule(SILENCE_MAX_MS, Happening::Silent { from, to, since_ms });
+        }
     }
 
     /// Cuts a site off from all others, both ways.

@@ -3,34 +3,54 @@
 //! Time is simulated: an hour costs milliseconds. Every member's process can crash and restart with exactly what it
 //! had made durable, freeze, and be cut off; its payload runs on without it, as a real one does.
 
-#![allow(
-    clippy::expect_used,
-    clippy::print_stderr,
-    reason = "a simulator belongs to tests: it fails by panicking, and traces a seed to the terminal"
-)]
-
-mod events;
+mod agenda;
+mod clock;
+mod connection;
 mod faults;
-mod judge;
+mod gauge;
+mod invariants;
+mod look;
+mod network;
+mod step;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use flagship::election::{
-    Config, Durable, Duty, Event, GroupId, Member, MemberId, MemoryId, Notice, Order, Profile, Received,
-    Settings, Term, Tick,
-};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+
+use self::agenda::Agenda;
+use self::clock::Clock;
+use self::connection::{Connection, Pair, Stage};
+pub use self::connection::{ROUND_TRIPS, SILENCE_MAX_MS};
+pub use self::gauge::Gauge;
+use self::invariants::Invariants;
+use crate::election::{
+    Config, Durable, Duty, Event, Member, MemberId, MemoryId, Notice, Order, Profile, Received, Settings,
+    Term, Tick,
+};
+
+/// How messages travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// Each for itself: lost, repeated and overtaken, which is harsher than anything that connections do.
+    #[default]
+    Datagrams,
+    /// Over TCP, which repeats what is lost and holds back what comes behind it.
+    Connections,
+}
 
 /// How the simulated network and API servers behave.
 #[derive(Clone, Copy, Debug)]
 pub struct Weather {
+    /// How messages travel.
+    pub network: Network,
     /// One-way delay of a message, least and most, in milliseconds.
     pub delay_ms: (i64, i64),
-    /// How many of a thousand messages are lost.
+    /// How many of a thousand messages, or segments of a connection, are lost.
     pub loss_permille: u64,
-    /// How many of a thousand messages arrive twice.
+    /// How often one segment of a connection is lost in a row at most.
+    pub losses_in_a_row_max: u32,
+    /// How many of a thousand messages arrive twice; none over connections.
     pub duplicate_permille: u64,
     /// How long a write to an API server takes, least and most, in milliseconds.
     pub write_ms: (i64, i64),
@@ -41,8 +61,10 @@ pub struct Weather {
 impl Default for Weather {
     fn default() -> Weather {
         Weather {
+            network: Network::Datagrams,
             delay_ms: (1, 5),
             loss_permille: 0,
+            losses_in_a_row_max: u32::MAX,
             duplicate_permille: 0,
             write_ms: (3, 12),
             stop_ms: (5, 60),
@@ -70,6 +92,23 @@ enum Happening {
     Wake {
         to: usize,
         process: u64,
+        at_ms: i64,
+    },
+    Connection {
+        pair: Pair,
+        generation: u64,
+        stage: Stage,
+    },
+    /// A link has been cut since then, if it is still the same cut.
+    Silent {
+        from: usize,
+        to: usize,
+        since_ms: i64,
+    },
+    /// A process has been frozen since then, if it still is.
+    Dumb {
+        site: usize,
+        since_ms: i64,
     },
 }
 
@@ -114,17 +153,24 @@ struct Site {
     storage: Storage,
     writes: u64,
     frozen: bool,
+    frozen_since_ms: i64,
+    /// The whole cluster is down: nothing answers there, not even by a refusal.
+    dark: bool,
     mailbox: VecDeque<Event>,
     running: Option<Running>,
+    /// When the last claim that it held is over, in true time.
+    claim_ends_ms: i64,
     order: (u64, Order),
-    /// The rate of its clock in thousandths.
-    rate_permille: i64,
+    clock: Clock,
     notices: Vec<(i64, Notice)>,
     wake_at: Option<i64>,
 }
 
 /// Violations that are kept of one world.
 const VIOLATIONS_MAX: usize = 10;
+
+/// Notices that are kept of one site, the newest: scenarios look at all of a few minutes.
+const NOTICES_MAX: usize = 4_096;
 
 /// A violated promise, with when and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,20 +187,27 @@ pub struct World {
     rng: SmallRng,
     weather: Weather,
     sites: Vec<Site>,
-    queue: BinaryHeap<Reverse<(i64, u64)>>,
-    happenings: BTreeMap<u64, Happening>,
-    sequence: u64,
-    /// Pairs (from, to) whose link is cut in that direction.
-    cuts: Vec<(usize, usize)>,
+    agenda: Agenda<Happening>,
+    /// Links that are cut in the direction from the first to the second, and since when.
+    cuts: Vec<(usize, usize, i64)>,
+    /// One for each pair of sites, where messages travel over connections.
+    connections: Vec<Connection>,
     /// Further addresses of sites.
     aliases: BTreeMap<String, usize>,
-    leaders: BTreeMap<(GroupId, Term), MemberId>,
+    invariants: Invariants,
     /// Whether two valid claims at once break a promise: not where each of two voters may lead alone.
     guarded: bool,
+    /// Messages sent so far, and room to encode one.
+    sent: u64,
+    wire: Vec<u8>,
+    gauge: Option<Gauge>,
+    digest: u64,
     /// What went wrong.
     pub violations: Vec<Violation>,
     /// Messages delivered.
     pub delivered: u64,
+    /// Leaders that lost the lead without handing it over.
+    pub falls: u64,
     /// Prints every event and command, for looking into a seed.
     pub traced: bool,
 }
@@ -176,15 +229,19 @@ impl World {
             rng: SmallRng::seed_from_u64(seed),
             weather,
             sites: Vec::new(),
-            queue: BinaryHeap::new(),
-            happenings: BTreeMap::new(),
-            sequence: 0,
+            agenda: Agenda::new(),
             cuts: Vec::new(),
+            connections: Vec::new(),
             aliases: BTreeMap::new(),
-            leaders: BTreeMap::new(),
+            invariants: Invariants::default(),
             guarded: true,
+            sent: 0,
+            wire: Vec::new(),
+            gauge: None,
+            digest: 0,
             violations: Vec::new(),
             delivered: 0,
+            falls: 0,
             traced: false,
         }
     }
@@ -201,8 +258,8 @@ impl World {
         let index = self.sites.len();
         let number = u128::try_from(index).unwrap_or_default() + 1;
         let profile = Profile {
-            name: format!("site-{index}"),
-            address: format!("site-{index}"),
+            name: format!("site-{index}").into(),
+            address: format!("site-{index}").into(),
             rank,
             duty: Duty::Candidate,
         };
@@ -226,24 +283,33 @@ impl World {
             storage: Storage::Works,
             writes: 0,
             frozen: false,
+            frozen_since_ms: 0,
+            dark: false,
             mailbox: VecDeque::new(),
             running: None,
+            claim_ends_ms: 0,
             order: (0, Order::Hold),
-            rate_permille: 1000,
+            clock: Clock::new(),
             notices: Vec::new(),
             wake_at: None,
         });
+        if self.weather.network == Network::Connections {
+            self.connections.extend((0..index).map(|_| Connection::new()));
+        }
         index
-    }
-
-    /// Sets the rate of a site's clock in thousandths of true time.
-    pub fn set_clock_rate(&mut self, site: usize, permille: i64) {
-        self.sites[site].rate_permille = permille;
     }
 
     /// A number below `bound` from the world's own randomness.
     pub fn draw(&mut self, bound: u64) -> u64 {
-        self.rng.next_u64() % bound.max(1)
+        // The upper half of the product: a division costs more than the generator.
+        let product = u128::from(self.rng.next_u64()) * u128::from(bound.max(1));
+        u64::try_from(product >> 64).unwrap_or(0)
+    }
+
+    /// A number from `least` to `most` from the world's own randomness.
+    pub fn between(&mut self, (least, most): (i64, i64)) -> i64 {
+        let span = u64::try_from(most - least + 1).unwrap_or(1);
+        least + i64::try_from(self.draw(span)).unwrap_or(0)
     }
 
     /// Simulated milliseconds since the beginning.
@@ -252,38 +318,52 @@ impl World {
         self.now_ms
     }
 
+    /// Changes with every step that any member takes: two runs with the same digest went the same way.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
     fn tick(&self, site: usize) -> Tick {
-        Tick(self.now_ms * self.sites[site].rate_permille / 1000)
+        self.sites[site].clock.tick(self.now_ms)
     }
 
     /// Lets time pass.
     pub fn run(&mut self, ms: i64) {
-        let end = self.now_ms + ms;
-        while let Some(Reverse((at, sequence))) = self.queue.peek().copied() {
-            if at > end {
-                break;
-            }
-            self.queue.pop();
-            self.now_ms = self.now_ms.max(at);
-            let Some(happening) = self.happenings.remove(&sequence) else {
-                continue;
-            };
-            self.happen(happening);
-            self.check();
-        }
-        self.now_ms = end;
-        self.check();
+        self.run_to(self.now_ms + ms);
     }
 
-    /// Lets time pass until `done` or `limit_ms` are over; tells how long it took.
+    fn run_to(&mut self, end_ms: i64) {
+        while let Some((at_ms, happening)) = self.agenda.take_until(end_ms) {
+            self.now_ms = self.now_ms.max(at_ms);
+            self.happen(happening);
+        }
+        self.now_ms = end_ms;
+    }
+
+    /// Lets time pass until `done` or `limit_ms` are over; tells how long it took. `done` is asked whenever something has
+    /// happened.
     pub fn run_until(&mut self, limit_ms: i64, mut done: impl FnMut(&World) -> bool) -> Option<i64> {
         let start = self.now_ms;
-        while self.now_ms - start < limit_ms {
-            if done(self) {
-                return Some(self.now_ms - start);
+        let end = start + limit_ms;
+        while !done(self) {
+            if self.now_ms == end {
+                return None;
             }
-            self.run(1);
+            let next = self
+                .agenda
+                .next_at()
+                .map_or(end, |at_ms| at_ms.max(self.now_ms + 1));
+            self.run_to(next.min(end));
         }
-        done(self).then_some(limit_ms)
+        Some(self.now_ms - start)
+    }
+
+    fn schedule(&mut self, after_ms: i64, happening: Happening) {
+        self.agenda.put(self.now_ms + after_ms, happening);
+    }
+
+    fn schedule_at(&mut self, at_ms: i64, happening: Happening) {
+        self.agenda.put(at_ms.max(self.now_ms), happening);
     }
 }
