@@ -146,6 +146,18 @@ async fn scaling_to_zero_leaves_services_and_configuration_and_no_pods() -> Test
         );
     }
     assert!(lone.get("apps/v1", "DaemonSet", "agent").await?.is_some());
+
+    // A request of a stop that was given up takes effect late, where the payload says no replicas.
+    let patch = r#"[{"op": "add", "path": "/spec/replicas", "value": 0}]"#;
+    let late = ["patch", "deployment", "single", "--namespace", &namespace];
+    let by_us = ["--field-manager", "flagship", "--type", "json", "--patch", patch];
+    site.kubectl(&[&late[..], &by_us[..]].concat()).await?;
+    lone.until("it has a replica again", async |_| {
+        let count = replicas(&lone, "Deployment", "single").await?;
+        Ok::<_, kube::Error>(count.as_deref() == Some("1"))
+    })
+    .await?;
+    lone.until_applied().await?;
     Ok(())
 }
 
@@ -214,7 +226,12 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
     lone.until_applied().await?;
     lone.until("the quota is used up", async |_| {
         let used = lone
-            .field("v1", "ResourceQuota", "one", "/status/used/persistentvolumeclaims")
+            .field(
+                "v1",
+                "ResourceQuota",
+                "one",
+                "/status/used/persistentvolumeclaims",
+            )
             .await?;
         Ok::<_, kube::Error>(used.as_deref() == Some("1"))
     })
@@ -231,9 +248,7 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
     let theirs = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs}\n";
     site.apply_in(&namespace, theirs).await?;
     lone.edit(&format!("{payload}{theirs}")).await?;
-    let told = lone
-        .until_condition("Eligible", "False", "NotPermitted")
-        .await?;
+    let told = lone.until_condition("Eligible", "False", "NotPermitted").await?;
     assert!(told.contains("/theirs: it existed before"), "{told}");
     Ok(())
 }
