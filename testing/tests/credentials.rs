@@ -167,7 +167,7 @@ async fn certificates_are_asked_for_in_a_group_that_runs_without_an_election() -
     let authority = Authority::new();
     let field = "callsignFrom: {secretKeyRef: {name: group, key: callsign}}";
     newyork_leads(&turn, field, "CallsignUnusable", async |site| {
-        write_callsign(&turn, site, "callsign: federation").await
+        write_callsign(&turn, site, "callsign: confederation").await
     })
     .await?;
     let [newyork, sheffield, gotham] = &*turn;

@@ -146,6 +146,18 @@ async fn scaling_to_zero_leaves_services_and_configuration_and_no_pods() -> Test
         );
     }
     assert!(lone.get("apps/v1", "DaemonSet", "agent").await?.is_some());
+
+    // A request of a stop that was given up takes effect late, where the payload says no replicas.
+    let patch = r#"[{"op": "add", "path": "/spec/replicas", "value": 0}]"#;
+    let late = ["patch", "deployment", "single", "--namespace", &namespace];
+    let by_us = ["--field-manager", "flagship", "--type", "json", "--patch", patch];
+    site.kubectl(&[&late[..], &by_us[..]].concat()).await?;
+    lone.until("it has a replica again", async |_| {
+        let count = replicas(&lone, "Deployment", "single").await?;
+        Ok::<_, kube::Error>(count.as_deref() == Some("1"))
+    })
+    .await?;
+    lone.until_applied().await?;
     Ok(())
 }
 
