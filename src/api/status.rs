@@ -104,6 +104,9 @@ pub struct RequestStatus {
     pub message: String,
     /// Since when it is in that state.
     pub at: Time,
+    /// When it was made, by the clock of whoever made it: earlier ones are not carried out any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Time>,
 }
 
 /// How far something is that was asked for.

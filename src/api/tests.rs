@@ -94,6 +94,17 @@ fn periods_and_a_witness_that_founds_are_told_of() {
 }
 
 #[test]
+fn the_loss_of_an_api_server_takes_some_time() {
+    let mut fields = minimal();
+    fields["onApiServerLoss"] = json!({"action": "Failover", "after": "0s"});
+    let told = spec(fields.clone()).validate().unwrap_err();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].field, "spec.onApiServerLoss.after");
+    fields["onApiServerLoss"]["action"] = json!("Keep");
+    assert!(spec(fields).validate().is_ok(), "it is not gone by");
+}
+
+#[test]
 fn an_empty_text_counts_as_left_out() {
     let mut fields = minimal();
     fields["address"] = json!("");

@@ -314,6 +314,15 @@ impl MultiClusterSpec {
                 report(field, "is no time at all: write more than 0".to_owned());
             }
         }
+        if self.on_api_server_loss.action == ApiServerLossAction::Failover
+            && self.on_api_server_loss.after.duration() == Ok(Duration::ZERO)
+        {
+            report(
+                "spec.onApiServerLoss.after",
+                "is no time at all, and one request that is lost would move the payload: write more than 0"
+                    .to_owned(),
+            );
+        }
         if self.role == MemberRole::Witness && self.ready {
             report(
                 "spec.ready",

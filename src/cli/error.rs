@@ -115,6 +115,14 @@ pub enum Error {
         /// How long was waited.
         seconds: u64,
     },
+    /// Something else was asked for through the same MultiCluster.
+    #[error("cannot say whether the group will {what}: {by} was asked for since, which takes its place")]
+    Replaced {
+        /// What was asked for.
+        what: String,
+        /// What was asked for since.
+        by: String,
+    },
     /// It is not done in time; it may be done later.
     #[error(
         "cannot say yet whether the group will {what}: {seconds} s have passed. It may still come; status.request of {object} tells"

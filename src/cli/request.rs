@@ -16,6 +16,8 @@ use crate::api::{MultiCluster, REQUEST_ANNOTATION, Request, RequestState, Reques
 const POLL: Duration = Duration::from_millis(200);
 /// A controller that runs takes a request up at once.
 const TAKE_UP_LIMIT: Duration = Duration::from_secs(15);
+/// Others write to the object too, but not so often that a request could not be taken back in a few attempts.
+const WITHDRAWALS: u32 = 5;
 
 /// Which MultiCluster to go through.
 #[derive(clap::Args, Clone, Debug)]
@@ -73,16 +75,38 @@ impl Through {
                 action: format!("write the request to {}", self.title),
                 source: Box::new(source),
             })?;
+        let outcome = self.wait_for(&request, limit).await;
+        if request.wish == Wish::Recover
+            && matches!(outcome, Err(Error::NotTakenUp { .. } | Error::Unanswered { .. }))
+        {
+            // It rests on what a person has just made sure of: a controller that comes later is not to act on it.
+            self.withdraw(&text).await?;
+        }
+        outcome
+    }
+
+    async fn wait_for(&self, request: &Request, limit: Duration) -> Result<RequestStatus, Error> {
         let start = Instant::now();
         let mut told = None;
         loop {
-            let object = self.get().await?;
-            let answer = object
-                .status
-                .as_ref()
-                .and_then(|status| status.request.as_ref())
-                .filter(|answer| answer.id == request.id);
+            let object = match self.get().await {
+                Ok(object) => object,
+                // The API server may be busy for a moment, and the request is under way.
+                Err(_) if start.elapsed() < limit => {
+                    sleep(POLL).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let last = object.status.as_ref().and_then(|status| status.request.as_ref());
+            let answer = last.filter(|answer| answer.id == request.id);
             match answer {
+                None if told.is_some() && last.is_some() => {
+                    return Err(Error::Replaced {
+                        what: request.wish.to_string(),
+                        by: last.map(|last| last.what.clone()).unwrap_or_default(),
+                    });
+                }
                 Some(answer) if answer.state == RequestState::Done => return Ok(answer.clone()),
                 Some(answer) if answer.state == RequestState::Refused => {
                     return Err(Error::Refused {
@@ -110,6 +134,38 @@ impl Through {
                 });
             }
             sleep(POLL).await;
+        }
+    }
+
+    /// Takes a request back, unless another has taken its place.
+    async fn withdraw(&self, text: &str) -> Result<(), Error> {
+        let mut attempts = 1;
+        loop {
+            let object = self.get().await?;
+            if object.annotations().get(REQUEST_ANNOTATION).map(String::as_str) != Some(text) {
+                return Ok(());
+            }
+            let patch = json!({"metadata": {
+                "resourceVersion": object.metadata.resource_version,
+                "annotations": {REQUEST_ANNOTATION: null},
+            }});
+            let patched = self
+                .api
+                .patch(&self.name, &PatchParams::default(), &Patch::Merge(patch))
+                .await;
+            match patched {
+                Ok(_) => return Ok(()),
+                // It was written to since: look again.
+                Err(kube::Error::Api(status)) if status.code == 409 && attempts < WITHDRAWALS => {
+                    attempts += 1
+                }
+                Err(source) => {
+                    return Err(Error::Request {
+                        action: format!("take the request back from {}", self.title),
+                        source: Box::new(source),
+                    });
+                }
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use super::Error;
 use crate::api::Address;
 use crate::observe::logs;
 use crate::peer::Callsign;
-use crate::witness::{self, Options};
+use crate::witness::{self, CertificateFiles, Options};
 
 /// Run a witness: a member that votes and never leads, on a machine without Kubernetes
 ///
@@ -27,6 +27,15 @@ pub(super) struct Args {
     /// File whose one line is the group's callsign
     #[arg(long, value_name = "FILE")]
     callsign_file: PathBuf,
+    /// File with a certificate to show, in PEM, where the group's MultiClusters have spec.tls; read again as it is renewed
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
+    tls_cert: Option<PathBuf>,
+    /// File with the certificate's key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// File with the authorities whose certificates are accepted
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_ca: Option<PathBuf>,
     /// How the other members reach this one, host:port
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_address)]
     service_address: Address,
@@ -69,11 +78,20 @@ impl Args {
         if callsign.is_empty() {
             return Err(Error::BlankCallsign { path });
         }
+        let certificate = match (self.tls_cert, self.tls_key, self.tls_ca) {
+            (Some(certificate), Some(key), Some(authorities)) => Some(CertificateFiles {
+                certificate,
+                key,
+                authorities,
+            }),
+            _ => None,
+        };
         let options = Options {
             listen: self.listen,
             service_address: self.service_address.to_string(),
             join: self.join.iter().map(ToString::to_string).collect(),
             callsign: Callsign::new(callsign),
+            certificate,
             name: self.name,
             state: self.state,
             metrics_address: self.metrics_address,

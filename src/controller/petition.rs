@@ -8,6 +8,10 @@ use crate::election::{self, Hindrance, MemberId, RequestId, Roster};
 
 /// A request that is older is not carried out: whoever made it is not waiting any more.
 const VALID_FOR: SignedDuration = SignedDuration::from_mins(10);
+/// The same for what rests on a person's word that the others are stopped, which is true at that moment.
+const RECOVER_VALID_FOR: SignedDuration = SignedDuration::from_mins(1);
+/// A member that has just begun knows its group long before.
+const GROUP_AWAITED: SignedDuration = SignedDuration::from_secs(10);
 
 /// The last request and what has become of it.
 #[derive(Default)]
@@ -15,12 +19,17 @@ pub(super) struct Petition {
     status: Option<RequestStatus>,
     /// The text that was read last, so that a wrong one is complained of once.
     read: Option<String>,
+    /// Since when a request waits for the member to be in a group.
+    waits_since: Option<Timestamp>,
 }
 
 impl Petition {
     /// Goes on from what the status says.
     pub(super) fn recall(status: Option<RequestStatus>) -> Petition {
-        Petition { status, read: None }
+        Petition {
+            status,
+            ..Petition::default()
+        }
     }
 
     pub(super) fn status(&self) -> Option<RequestStatus> {
@@ -54,12 +63,41 @@ impl Petition {
         let handled = self.status.as_ref().is_some_and(|status| {
             status.id == request.id && matches!(status.state, RequestState::Done | RequestState::Refused)
         });
-        if handled || now.duration_since(request.at).abs() > VALID_FOR {
+        if handled {
             self.read = Some(text.to_owned());
             return Ok(None);
         }
-        // A member that has just begun knows its group in a moment.
-        let Some(roster) = roster else { return Ok(None) };
+        // A manifest that is applied again may bring back an annotation that is done with.
+        let made = whole_seconds(request.at);
+        let newest = self.status.as_ref().and_then(|status| status.made.as_ref());
+        if self.status.as_ref().is_some_and(|status| status.id != request.id)
+            && newest.is_some_and(|newest| made.0 < newest.0)
+        {
+            self.read = Some(text.to_owned());
+            return Err("holds a request that is older than the last one, and is not carried out".to_owned());
+        }
+        let valid_for = match request.wish {
+            Wish::Recover => RECOVER_VALID_FOR,
+            Wish::Switch { .. } | Wish::Remove { .. } => VALID_FOR,
+        };
+        let age = now.duration_since(request.at);
+        let waited = now.duration_since(*self.waits_since.get_or_insert(now));
+        let refusal = if age.abs() > valid_for {
+            let minutes = valid_for.as_mins();
+            let direction = if age.is_negative() { "ahead of" } else { "behind" };
+            let seconds = age.abs().as_secs();
+            Some(format!(
+                "it was made {seconds} s {direction} this controller's clock, and only one within {minutes} min is \
+                 carried out: ask again, and if that is refused too set the clocks"
+            ))
+        } else if roster.is_none() && waited < GROUP_AWAITED {
+            return Ok(None);
+        } else if roster.is_none() {
+            Some("this member is in no group yet: see its conditions".to_owned())
+        } else {
+            None
+        };
+        self.waits_since = None;
         self.read = Some(text.to_owned());
         self.status = Some(RequestStatus {
             id: request.id,
@@ -67,7 +105,12 @@ impl Petition {
             state: RequestState::Asked,
             message: String::new(),
             at: whole_seconds(now),
+            made: Some(made),
         });
+        let Some(roster) = roster.filter(|_| refusal.is_none()) else {
+            self.set(RequestState::Refused, refusal.unwrap_or_default(), now);
+            return Ok(None);
+        };
         let wish = match request.wish {
             Wish::Switch { to, force } => member(roster, &to).map(|to| election::Wish::Move { to, force }),
             Wish::Remove { member: name } => {
@@ -248,14 +291,86 @@ mod tests {
     }
 
     #[test]
-    fn an_old_request_is_left_alone_and_a_garbled_one_is_told_of_once() {
+    fn an_old_request_is_refused_and_a_garbled_one_is_told_of_once() {
         let now = Timestamp::UNIX_EPOCH;
+        let cases = [
+            (switch("newyork"), 601, Some("behind")),
+            (switch("newyork"), -601, Some("ahead of")),
+            (switch("newyork"), 600, None),
+            (Wish::Recover, 61, Some("behind")),
+            (Wish::Recover, 60, None),
+        ];
+        for (wish, seconds, refused) in cases {
+            let mut petition = Petition::default();
+            let then = now + SignedDuration::from_secs(seconds);
+            let taken = petition.take(Some(&text(wish.clone(), now)), Some(&roster()), then);
+            assert_eq!(
+                taken.unwrap().is_none(),
+                refused.is_some(),
+                "{wish} after {seconds} s"
+            );
+            let status = petition.status().unwrap();
+            assert_eq!(status.state == RequestState::Refused, refused.is_some());
+            assert!(
+                status.message.contains(refused.unwrap_or_default()),
+                "{}",
+                status.message
+            );
+        }
         let mut petition = Petition::default();
-        let late = now + SignedDuration::from_mins(11);
-        let asked = text(Wish::Recover, now);
-        assert_eq!(petition.take(Some(&asked), Some(&roster()), late), Ok(None));
-        assert_eq!(petition.status(), None);
         assert!(petition.take(Some("{"), Some(&roster()), now).is_err());
         assert_eq!(petition.take(Some("{"), Some(&roster()), now), Ok(None));
+    }
+
+    #[test]
+    fn a_member_that_stays_without_a_group_refuses() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut petition = Petition::default();
+        let asked = text(switch("newyork"), now);
+        let seconds = |seconds| now + SignedDuration::from_secs(seconds);
+        assert_eq!(petition.take(Some(&asked), None, now), Ok(None));
+        assert_eq!(petition.take(Some(&asked), None, seconds(9)), Ok(None));
+        assert_eq!(petition.status(), None);
+        assert_eq!(petition.take(Some(&asked), None, seconds(10)), Ok(None));
+        let status = petition.status().unwrap();
+        assert_eq!(
+            (status.state, status.message.as_str()),
+            (
+                RequestState::Refused,
+                "this member is in no group yet: see its conditions"
+            )
+        );
+    }
+
+    #[test]
+    fn a_request_that_was_made_before_the_last_one_is_not_repeated() {
+        let now = Timestamp::UNIX_EPOCH;
+        let later = now + SignedDuration::from_secs(60);
+        let made = |id: &str, at| {
+            let wish = switch("newyork");
+            let id = id.to_owned();
+            serde_json::to_string(&Request { id, at, wish }).unwrap()
+        };
+        let (first, second) = (made(ID, now), made("00000000-0000-0000-0000-00000000002b", later));
+        let mut petition = Petition::default();
+        assert!(matches!(
+            petition.take(Some(&first), Some(&roster()), now),
+            Ok(Some(_))
+        ));
+        petition.ended(RequestId(42), Ok(()), now);
+        assert!(matches!(
+            petition.take(Some(&second), Some(&roster()), later),
+            Ok(Some(_))
+        ));
+        petition.ended(RequestId(43), Ok(()), later);
+        // Also by a controller that was started since.
+        let mut petition = Petition::recall(petition.status());
+        assert!(petition.take(Some(&first), Some(&roster()), later).is_err());
+        assert_eq!(petition.take(Some(&first), Some(&roster()), later), Ok(None));
+        assert_eq!(
+            petition.status().unwrap().id,
+            "00000000-0000-0000-0000-00000000002b"
+        );
+        assert_eq!(petition.take(Some(&second), Some(&roster()), later), Ok(None));
     }
 }

@@ -166,7 +166,7 @@ fn quorum(view: &View) -> QuorumStatus {
     QuorumStatus {
         have: i64::try_from(view.have).unwrap_or(i64::MAX),
         need: i64::try_from(view.need).unwrap_or(i64::MAX),
-        mode: if view.unguarded {
+        mode: if view.need * 2 <= view.voters.len() {
             QuorumMode::None
         } else {
             QuorumMode::Majority

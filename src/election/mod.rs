@@ -64,8 +64,8 @@
 //! Promises are not written: after a start a voter refuses everybody for one lease of the group, or everybody else if it
 //! replaces a leader. A vote belongs to the
 //! *memory* that a voter was admitted with. A member that lost its memory has a new one, and no vote until the leader
-//! has removed and admitted it; one whose memory went back is told by [`Message::Outdated`], by those that have heard of a later
-//! version of it, and begins a new one.
+//! has removed and admitted it. Each write has a number, the version; one whose memory went back is told so, by
+//! [`Message::Outdated`], by those that have heard more of it, and begins a new one.
 //!
 //! # Sources
 //!

@@ -130,7 +130,9 @@ impl Member {
             },
             need: roster.map_or(0, super::roster::Roster::need),
             have: voters.iter().filter(|peer| peer.alive == Some(true)).count(),
-            unguarded: roster.is_some_and(super::roster::Roster::is_unguarded),
+            // Beside a witness, which never leads, the other leads alone without harm.
+            unguarded: roster
+                .is_some_and(|roster| roster.is_unguarded() && roster.by_preference().len() == 2),
             voters,
             problem: self.problem.clone().or_else(|| self.met(now)),
         }

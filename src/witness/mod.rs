@@ -4,6 +4,7 @@
 //! It is the election's own state machine with a file for its memory in place of an object's status. What a controller
 //! does with a payload is nothing here: there is none.
 
+mod certificate;
 mod memory;
 
 use std::net::SocketAddr;
@@ -27,12 +28,15 @@ use crate::peer::{self, Callsign, Credentials, Inbox, Listener, Transport};
 use crate::{mail, peer::Event};
 use memory::{MemoryFile, Recalled, Record};
 
+pub use certificate::{CertificateFiles, CertificateFilesError};
 pub use memory::MemoryError;
 
 /// The main loop is never busy for longer than a write to a disk that is slow.
 const STALL_LIMIT: Duration = Duration::from_secs(15);
 /// A third of that and less.
 const BEAT: Duration = Duration::from_secs(3);
+/// Certificates are renewed weeks before they end.
+const CERTIFICATE_LOOK_PAUSE: Duration = Duration::from_secs(60);
 /// What is queued for the others when the process ends leaves within this.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 /// The group label of its metrics, which have no namespace.
@@ -49,6 +53,8 @@ pub struct Options {
     pub join: Vec<String>,
     /// The group's secret.
     pub callsign: Callsign,
+    /// A certificate to show; whoever has one accepts those only that have one as well.
+    pub certificate: Option<CertificateFiles>,
     /// For people.
     pub name: String,
     /// The file with its memory.
@@ -63,6 +69,9 @@ pub enum Error {
     /// Its memory.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// Its certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateFilesError),
     /// Health and metrics.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -101,7 +110,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
         }
     };
     let metrics = Metrics::new();
-    let health = Health::new(STALL_LIMIT, "it is in no group yet");
+    let health = Health::new(STALL_LIMIT, "it is in no group yet, or cannot write its memory");
     let server = Server::bind(options.metrics_address).await?;
     tracing::info!(address = %server.address(), "serves /livez, /readyz and /metrics");
     let serving = CancellationToken::new();
@@ -109,8 +118,11 @@ pub async fn run(options: Options) -> Result<(), Error> {
 
     let transport = Transport::start(peer::Config::default())?;
     let listener = transport.listen(options.listen)?;
-    let credentials = Credentials::new(options.callsign.clone());
-    let inbox = transport.register(&listener, credentials, &record.id.to_string())?;
+    let mut credentials = Credentials::new(options.callsign.clone());
+    if let Some(files) = &options.certificate {
+        credentials.identity = Some(Arc::new(files.read()?));
+    }
+    let inbox = transport.register(&listener, credentials.clone(), &record.id.to_string())?;
     let now = now();
     let config = config(&options);
     let (member, commands) = Member::start(record.id, record.durable, config, None, now);
@@ -118,8 +130,11 @@ pub async fn run(options: Options) -> Result<(), Error> {
         member,
         file: Arc::new(file),
         inbox,
+        credentials,
+        certificate: options.certificate.clone(),
         _listener: listener,
         write: None,
+        writes: true,
         metrics: metrics.member(NAMESPACE, &options.name),
     };
     tracing::info!(id = %witness.member.id(), address = %options.listen, "listens for members");
@@ -170,9 +185,13 @@ struct Witness {
     member: Member,
     file: Arc<MemoryFile>,
     inbox: Inbox,
+    credentials: Credentials,
+    certificate: Option<CertificateFiles>,
     _listener: Listener,
     /// The one write under way, and its number.
     write: Option<(u64, JoinHandle<Result<(), MemoryError>>)>,
+    /// Whether the last write was made.
+    writes: bool,
     metrics: MemberMetrics,
 }
 
@@ -186,6 +205,7 @@ impl Witness {
         let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
         let mut beat = interval(BEAT);
+        let mut look = interval(CERTIFICATE_LOOK_PAUSE);
         loop {
             let due = self.member.deadline().map(|tick| {
                 let at = Duration::from_millis(u64::try_from(tick.0).unwrap_or(0));
@@ -198,6 +218,7 @@ impl Witness {
                 () = sleep_until(wake_at), if due.is_some() => self.step(election::Event::Tick)?,
                 (number, written) = written(&mut self.write) => {
                     self.write = None;
+                    self.writes = written.is_ok();
                     let event = match written {
                         Ok(()) => election::Event::Persisted(number),
                         Err(error) => {
@@ -209,15 +230,42 @@ impl Witness {
                 }
                 _ = beat.tick() => {
                     health.beat();
-                    health.set_ready(self.member.group().is_some());
+                    health.set_ready(self.member.group().is_some() && self.writes);
                     metrics.set_peers_connected(u64::try_from(transport.peers()).unwrap_or(u64::MAX));
                     self.metrics.set_term(self.member.term());
                 }
+                _ = look.tick() => self.look_at_certificate()?,
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
                 event = self.inbox.receive() => self.take(&event?)?,
             }
         }
+    }
+
+    /// Shows the certificate that the files hold by now, or goes on with the last good one.
+    fn look_at_certificate(&mut self) -> Result<(), Error> {
+        let Some(files) = &self.certificate else {
+            return Ok(());
+        };
+        match files.read() {
+            Ok(identity) if self.credentials.identity.as_deref() != Some(&identity) => {
+                self.credentials.identity = Some(Arc::new(identity));
+                self.inbox.set_credentials(self.credentials.clone())?;
+                tracing::info!("shows the certificate that was renewed");
+            }
+            Ok(_) => {}
+            // The files are renewed one after the other: they fit one another again in a moment.
+            Err(error) => tracing::warn!(%error, "goes on with the certificate that it read last"),
+        }
+        if let Some(Err(error)) = self
+            .credentials
+            .identity
+            .as_ref()
+            .map(|identity| identity.check(Duration::ZERO))
+        {
+            tracing::warn!(%error, "the others accept this witness on no new channel: renew its certificate");
+        }
+        Ok(())
     }
 
     fn take(&mut self, event: &Event) -> Result<(), Error> {

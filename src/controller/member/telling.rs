@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{FORGOTTEN, Shell, now};
-use crate::api::{DemotionPolicy, QuorumMode};
+use crate::api::{DemotionPolicy, MemberRole, QuorumMode};
 use crate::controller::group_settings::{differences, settings};
 use crate::controller::report::Knowledge;
 use crate::controller::{report, words};
@@ -85,6 +85,19 @@ impl Shell {
                 view.need
             );
             troubles.push(("QuorumNotFollowed", note));
+        }
+        let is_witness = self
+            .spec
+            .as_ref()
+            .is_some_and(|spec| spec.role == MemberRole::Witness);
+        let leads = view
+            .as_ref()
+            .is_some_and(|view| matches!(view.part, Part::Leader | Part::Waiting));
+        if is_witness && leads {
+            let note = "spec.role is Witness, and yet it leads, since no other member can take over now; it hands over \
+                        to the first that can"
+                .to_owned();
+            troubles.push(("WitnessLeads", note));
         }
         let running = self
             .member

@@ -265,6 +265,8 @@ impl Opening {
     fn begun(&self, mut state: State) -> State {
         for (seat, wishes) in state.seats.iter_mut().zip(&self.wishes) {
             seat.wishes = wishes.clone();
+            // Taken while the controller runs: what it writes from here on would be forgotten.
+            seat.backup = seat.disk.clone();
         }
         state.cuts = self.cuts.clone();
         for (seat, event) in &self.told {

@@ -240,14 +240,10 @@ fn founding(name: &'static str, more: i64) -> Group {
 }
 
 fn restoring(name: &'static str, more: i64) -> Group {
-    let bounds = only(bounds(24 + more, 3, 2), 1, &[Mishap::Crash, Mishap::Restore]);
-    let misfortunes = Misfortunes {
-        any: 2,
-        ..bounds.misfortunes
-    };
+    let kinds = [(Mishap::Crash, 2), (Mishap::Restore, 1)];
     let bounds = Bounds {
-        misfortunes,
-        ..bounds
+        misfortunes: Misfortunes::of(3, &kinds),
+        ..bounds(24 + more, 3, 3)
     };
     three(name, bounds).cut(0, 1).led_by_first()
 }
