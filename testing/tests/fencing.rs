@@ -273,6 +273,10 @@ async fn what_is_wrong_with_a_fence_is_told_before_it_is_needed() -> TestResult 
         json!({"exec": {"command": "/bin/true", "apiVersion": "client.authentication.k8s.io/v1"}});
     give(sheffield, namespace, "newyork", &plugin.to_string()).await?;
     told("has an exec plugin: no program is run for it").await?;
+    let mut expired = usable.clone();
+    expired["users"][0]["user"]["token"] = json!("expired");
+    give(sheffield, namespace, "newyork", &expired.to_string()).await?;
+    told("it does not accept these credentials: renew them").await?;
     give(sheffield, namespace, "newyork", &usable.to_string()).await?;
     sheffield
         .wait_for_condition(namespace, "Degraded", "False", "AsExpected")
@@ -289,9 +293,7 @@ async fn what_is_wrong_with_a_fence_is_told_before_it_is_needed() -> TestResult 
     give(sheffield, namespace, "newyork", &elsewhere).await?;
     let named = json!({"members": [{"name": "newyork", "kubeConfigSecretRef": {"name": "newyork-fence"}}]});
     sheffield.patch_spec(namespace, json!({"fencing": named})).await?;
-    sheffield
-        .wait_for_condition(namespace, "Degraded", "False", "AsExpected")
-        .await?;
+    told("has no MultiCluster newyork with the UID").await?;
     newyork.controller.kill().await?;
     wait_for_event(
         sheffield,
