@@ -8,6 +8,7 @@
 //! - Any other member that was not heard for a lease since is looked after as well, and whoever could not be reached is
 //!   tried again for as long as this member leads: a copy that is removed late is better than one that runs on.
 //! - A member that is heard stops its own, and is left alone.
+//! - Whether it would be let in is looked at beforehand, every few minutes: an expired token is told before it is needed.
 //! - Only what bears a term of this group from before this member's is touched, and nothing that comes back: then that
 //!   member's controller is at work, as it may be in a pair with quorum `None`.
 
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kube::Client;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
@@ -97,9 +98,40 @@ struct Entry {
     secret: Followed,
     /// The reading that was judged last, and what is wrong with it.
     judged: (Reading, Option<String>),
+    look: Option<Look>,
+}
+
+/// A look at that member's cluster, now and then.
+struct Look {
+    member: MemberId,
+    trouble: watch::Receiver<Option<String>>,
+    /// It ends with this.
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Entry {
+    fn source(&self) -> Source {
+        Source {
+            secret: self.secret.name().to_owned(),
+            key: self.key.clone(),
+            readings: self.secret.readings(),
+        }
+    }
+
+    /// What is wrong with the way to this member's cluster, as far as its API server has told.
+    fn refusal(&mut self, name: &str, member: MemberId) -> Option<String> {
+        if self.look.as_ref().is_none_or(|look| look.member != member) {
+            let (troubles, trouble) = watch::channel(None);
+            let looking = removal::keep_looking(self.source(), name.to_owned(), member, troubles);
+            self.look = Some(Look {
+                member,
+                trouble,
+                _task: AbortOnDropHandle::new(tokio::spawn(looking)),
+            });
+        }
+        self.look.as_ref().and_then(|look| look.trouble.borrow().clone())
+    }
+
     fn trouble(&mut self) -> Option<&str> {
         let reading = self.secret.reading();
         if self.judged.0 != reading {
@@ -164,6 +196,7 @@ impl Fencing {
                 key: key.clone(),
                 secret: secret.unwrap_or_else(|| Followed::begin(client, namespace, name, tasks)),
                 judged: (Reading::Awaited, None),
+                look: None,
             };
             self.entries.insert(member.name.clone(), entry);
         }
@@ -204,18 +237,17 @@ impl Fencing {
             let Some(entry) = self.entries.get(&name) else {
                 continue;
             };
-            let source = Source {
-                secret: entry.secret.name().to_owned(),
-                key: entry.key.clone(),
-                readings: entry.secret.readings(),
-            };
             let target = Target {
                 member,
                 name,
                 group: lead.group,
                 term: lead.term.saturating_sub(1),
             };
-            let task = tokio::spawn(removal::keep_removing(source, target, self.sender.clone()));
+            let task = tokio::spawn(removal::keep_removing(
+                entry.source(),
+                target,
+                self.sender.clone(),
+            ));
             self.removals.insert(member, AbortOnDropHandle::new(task));
         }
     }
@@ -243,20 +275,25 @@ impl Fencing {
         for (name, entry) in &mut self.entries {
             if let Some(trouble) = entry.trouble() {
                 troubles.push(format!("spec.fencing, {name}: {trouble}"));
+                continue;
             }
             let Some(view) = view.filter(|view| view.leader.is_some()) else {
                 // Who is in the group is not known yet.
                 continue;
             };
-            let mut namesakes = view.voters.iter().filter(|peer| *peer.profile.name == **name);
-            match namesakes.next().map(|peer| peer.id == own) {
+            let named = |peer: &&Peer| *peer.profile.name == **name;
+            let other = view.voters.iter().filter(named).find(|peer| peer.id != own);
+            match other {
+                Some(peer) => {
+                    let refusal = entry.refusal(name, peer.id);
+                    troubles.extend(refusal.map(|why| format!("spec.fencing, {name}: {why}")));
+                }
+                None if view.voters.iter().any(|peer| named(&peer)) => troubles.push(format!(
+                    "spec.fencing names {name}, which is this member: it stops its own payload. Take it out"
+                )),
                 None => troubles.push(format!(
                     "spec.fencing names {name}, which is no member of the group: correct it, or let that member join"
                 )),
-                Some(true) if namesakes.next().is_none() => troubles.push(format!(
-                    "spec.fencing names {name}, which is this member: it stops its own payload. Take it out"
-                )),
-                Some(_) => {}
             }
         }
         troubles

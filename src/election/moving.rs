@@ -215,7 +215,8 @@ impl Member {
     /// preferred one to hold that.
     fn successor_of_witness(&self, now: Tick) -> Option<MemberId> {
         let roster = self.roster()?;
-        let others = roster.voters.iter().filter(|voter| voter.id != self.id);
+        let may_lead = |voter: &&Voter| voter.id != self.id && voter.profile.duty == Duty::Candidate;
+        let others = roster.voters.iter().filter(may_lead);
         let heard = others.map(|voter| (voter, self.readiness(voter.id, false, now)));
         let possible = heard.filter(|(_, readiness)| matches!(readiness, Ok(()) | Err(Hindrance::Behind)));
         let (first, readiness) = possible.max_by_key(|(voter, _)| roster.preference(voter))?;

@@ -2,7 +2,7 @@
 
 use super::command::Problem;
 use super::member::{Member, Role};
-use super::roster::Profile;
+use super::roster::{Duty, Profile};
 use super::types::{MemberId, Tick};
 
 /// A member's own part.
@@ -131,8 +131,10 @@ impl Member {
             need: roster.map_or(0, super::roster::Roster::need),
             have: voters.iter().filter(|peer| peer.alive == Some(true)).count(),
             // Beside a witness, which never leads, the other leads alone without harm.
-            unguarded: roster
-                .is_some_and(|roster| roster.is_unguarded() && roster.by_preference().len() == 2),
+            unguarded: roster.is_some_and(|roster| {
+                let may_lead = |voter: &super::roster::Voter| voter.profile.duty == Duty::Candidate;
+                roster.is_unguarded() && roster.voters.iter().all(may_lead)
+            }),
             voters,
             problem: self.problem.clone().or_else(|| self.met(now)),
         }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::config::Kubeconfig;
+use kube::core::Status;
 use kube::core::dynamic::ParseDynamicObjectError;
 use kube::{Api, Client, ResourceExt};
+use rand::RngExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,8 +21,8 @@ use crate::controller::secret::Reading;
 use crate::controller::store;
 use crate::election::{GroupId, MemberId, Term};
 use crate::payload::{
-    Access, AccessError, Catalog, Inventory, InventoryStore, NumberedOrder, ObjectState, Order, Owner,
-    Payload, Phase, Runner, Status, StoreError,
+    self, Access, AccessError, Catalog, Inventory, InventoryStore, NumberedOrder, ObjectState, Order, Owner,
+    Payload, Phase, Runner, StoreError,
 };
 
 /// A server that has not accepted a connection by then is tried again later.
@@ -29,6 +31,11 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// After an attempt that failed, at first and at last: an API server that comes back is noticed within a minute.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+
+/// Between two looks at whether it would be let in: tokens expire and rights change without notice.
+const LOOK_PAUSE: Duration = Duration::from_secs(300);
+/// As long as it would not: who mends that wants to see it.
+const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 
 /// Whose payload is to be removed, and which.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +68,18 @@ pub(in crate::controller) struct Removed {
 /// Why nothing could be removed.
 #[derive(Debug, thiserror::Error)]
 enum RemovalError {
-    #[error("spec.fencing: {0}")]
+    #[error(transparent)]
     Kubeconfig(#[from] Unusable),
-    #[error("spec.fencing: {0}")]
+    #[error(transparent)]
     Configure(#[from] AccessError),
     #[error("cannot ask the API server of {name}, {server}, for its MultiCluster: {reason}")]
     Ask {
+        name: String,
+        server: String,
+        reason: String,
+    },
+    #[error("the API server of {name}, {server}, does not tell its MultiCluster: {reason}")]
+    Refused {
         name: String,
         server: String,
         reason: String,
@@ -90,6 +103,39 @@ enum RemovalError {
     WarnedOff { name: String, reason: String },
     #[error("the removal of what {0} left was broken off")]
     BrokenOff(String),
+}
+
+/// Looks now and then whether what will be needed would be let in, and tells what is wrong. That an API server is not
+/// reached is nothing of that kind: its cluster may be gone.
+pub(super) async fn keep_looking(
+    mut source: Source,
+    name: String,
+    id: MemberId,
+    troubles: watch::Sender<Option<String>>,
+) {
+    loop {
+        let trouble = match look(&mut source, &name, id).await {
+            Ok(()) | Err(RemovalError::Ask { .. }) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        let pause = match trouble {
+            None => LOOK_PAUSE,
+            Some(_) => REFUSED_PAUSE,
+        };
+        troubles.send_replace(trouble);
+        // Members that started together need not look together for ever.
+        let pause = pause.mul_f64(rand::rng().random_range(0.8..1.2));
+        tokio::select! {
+            () = sleep(pause) => {}
+            Ok(()) = source.readings.changed() => {}
+        }
+    }
+}
+
+async fn look(source: &mut Source, name: &str, id: MemberId) -> Result<(), RemovalError> {
+    let kubeconfig = source.kubeconfig().await?;
+    let access = kubeconfig::access(&source.secret, kubeconfig).await?;
+    find(&access, name, id).await.map(|_| ())
 }
 
 /// Who hears what comes of it.
@@ -144,7 +190,7 @@ async fn attempt(
     let begun = Instant::now();
     let kubeconfig = source.kubeconfig().await?;
     let access = kubeconfig::access(&source.secret, kubeconfig).await?;
-    let object = find(&access, target).await?;
+    let object = find(&access, &target.name, target.member).await?;
     let owner = Owner {
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
@@ -171,7 +217,7 @@ async fn attempt(
     let (_claim, claim) = watch::channel(None);
     // What bears a former term stays a former leader's, whoever is active here.
     let (_mandate, mandate) = watch::channel(Duration::MAX);
-    let (told, statuses) = watch::channel(Status::default());
+    let (told, statuses) = watch::channel(payload::Status::default());
     let runner = Runner {
         catalog: Arc::new(Catalog::new(access.clone())),
         access,
@@ -192,7 +238,7 @@ async fn attempt(
 
 /// Waits until the runner says that nothing is left, and reports what is in its way.
 async fn until_gone(
-    mut statuses: watch::Receiver<Status>,
+    mut statuses: watch::Receiver<payload::Status>,
     begun: Instant,
     reporter: &Reporter<'_>,
 ) -> Result<Removed, RemovalError> {
@@ -236,12 +282,21 @@ impl Source {
 }
 
 /// That member's MultiCluster, in its own cluster: it tells by its UID that this is the cluster.
-async fn find(access: &kubeconfig::Access, target: &Target) -> Result<MultiCluster, RemovalError> {
-    let (name, server) = (target.name.clone(), access.config.cluster_url.to_string());
+async fn find(access: &kubeconfig::Access, name: &str, id: MemberId) -> Result<MultiCluster, RemovalError> {
+    let (name, server) = (name.to_owned(), access.config.cluster_url.to_string());
+    let (asked, answered) = (name.clone(), server.clone());
     let ask = |reason: String| RemovalError::Ask {
-        name: name.clone(),
-        server: server.clone(),
+        name: asked.clone(),
+        server: answered.clone(),
         reason,
+    };
+    let judge = |error: kube::Error| match error {
+        kube::Error::Api(status) => RemovalError::Refused {
+            name: asked.clone(),
+            server: answered.clone(),
+            reason: refusal(&status),
+        },
+        other => ask(cause(&other)),
     };
     let client = Client::try_from(access.config.clone()).map_err(|error| ask(error.to_string()))?;
     let resource = ApiResource::erase::<MultiCluster>(&());
@@ -253,8 +308,7 @@ async fn find(access: &kubeconfig::Access, target: &Target) -> Result<MultiClust
     let found = timeout(LOOK_TIMEOUT, api.list(&params))
         .await
         .map_err(|_elapsed| ask(format!("no answer within {} s", LOOK_TIMEOUT.as_secs())))?
-        .map_err(|error| ask(words(&error)))?;
-    let id = target.member;
+        .map_err(judge)?;
     let object = found
         .items
         .into_iter()
@@ -268,15 +322,17 @@ async fn find(access: &kubeconfig::Access, target: &Target) -> Result<MultiClust
     }
 }
 
-/// What the API server said, or why it was not reached: the last cause says most.
-fn words(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error {
-        return match status.code {
-            401 => "it does not accept these credentials: renew them".to_owned(),
-            403 => format!("{}: grant this to that account", status.message),
-            _ => status.message.clone(),
-        };
+/// What the API server said.
+fn refusal(status: &Status) -> String {
+    match status.code {
+        401 => "it does not accept these credentials: renew them".to_owned(),
+        403 => format!("{}: grant this to that account", status.message),
+        _ => status.message.clone(),
     }
+}
+
+/// Why it was not reached: the last cause says most.
+fn cause(error: &kube::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
