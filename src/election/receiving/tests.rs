@@ -143,17 +143,10 @@ fn a_member_believes_that_it_has_forgotten_what_it_does_not_remember() {
         number: 2,
         durable: Box::new(forgotten),
     };
-    assert_eq!(
-        heard(1, 13),
-        std::slice::from_ref(&written),
-        "of the start before"
-    );
-    assert_eq!(
-        heard(2, 13),
-        std::slice::from_ref(&written),
-        "of a start with the same number"
-    );
-    assert_eq!(heard(3, 0), [written], "of a later start");
+    let once = std::slice::from_ref(&written);
+    assert_eq!(heard(1, 13), once, "of the start before");
+    assert_eq!(heard(2, 13), once, "of a start with the same number");
+    assert_eq!(heard(3, 0), once, "of a later start");
 }
 
 #[test]
