@@ -6,6 +6,7 @@ use super::command::{Notice, StepDown};
 use super::durable::{Durable, Membership};
 use super::member::{Context, Heard, Member, Promise, Resignation, Role};
 use super::message::{Handover, Message};
+use super::obstacle::Obstacle;
 use super::roster::{Roster, Voter};
 use super::types::{GroupId, MemberId, Term, Tick};
 
@@ -118,10 +119,11 @@ impl Member {
         let current = self
             .promise
             .is_some_and(|p| p.leader == Some(from) && p.term == term);
-        // A person who asked for this member may have done so in spite of what speaks against it.
-        let able = self
-            .obstacle(context.now)
-            .is_none_or(|obstacle| chosen && obstacle.yields_to_force());
+        // A person who asked for this member may have done so in spite of what speaks against it. One that is leaving itself,
+        // which crossed this message, leads for as long as it takes to let the others go first.
+        let able = self.obstacle(context.now).is_none_or(|obstacle| {
+            obstacle == Obstacle::Leaving || chosen && obstacle.yields_to_force()
+        });
         if !current || term != self.durable.term || !able {
             return;
         }
