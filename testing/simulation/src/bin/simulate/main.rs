@@ -27,7 +27,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Years of faults, years of losses, and what a group bears, for each profile
+    /// Years of faults, years of losses and what a group bears, for each profile, and groups of many members
     Years {
         /// Simulated years: half of them full of faults, half with nothing wrong but the network
         #[arg(long, default_value_t = 1.0)]
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
             tolerances: tolerances::check(),
             lives: lives::live_through(years / 2.0, seed),
             unrest: unrest::measure(years / 2.0),
-            ..Report::default()
+            crowds: crowds::measure(),
         },
         Command::Crowd => Report {
             crowds: crowds::measure(),
