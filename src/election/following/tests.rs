@@ -131,7 +131,7 @@ fn a_leader_of_an_older_term_is_told_of_the_newer_one() {
     let mut two = Actor::voter(2);
     two.heartbeat(3, 2, 1);
     two.persisted();
-    assert_eq!(two.heartbeat(1, 1, 9), [send(1, ack(2, 2, 9, stamp(1, 3)))]);
+    assert_eq!(two.heartbeat(1, 1, 9), [send(1, ack(2, 2, 0, stamp(1, 3)))]);
 }
 
 #[test]
