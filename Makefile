@@ -37,9 +37,8 @@ fix: ## Format, apply lints' suggestions, write the generated files
 	$(FLAGSHIP) install > $(INSTALL).new && mv $(INSTALL).new $(INSTALL)
 
 simulate: ## Simulate YEARS years of faults and losses (minutes each), and groups of up to 1,000 members; OUTPUT=json for programs
-	cargo build --release --package flagship-simulation
-	target/release/simulate --output $(or $(OUTPUT),table) years --years $(or $(YEARS),1)
-	target/release/simulate --output $(or $(OUTPUT),table) crowd
+	cargo run --release --package flagship-simulation --bin simulate -- \
+		--output $(or $(OUTPUT),table) years --years $(or $(YEARS),1)
 
 fuzz: ## Fuzz the wire, RUNS times (needs a nightly compiler and `cargo install --locked cargo-fuzz`)
 	cargo +nightly fuzz run --sanitizer none wire -- -runs=$(or $(RUNS),10000000)

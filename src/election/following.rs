@@ -19,11 +19,12 @@ impl Member {
         context: &mut Context<'_>,
     ) {
         if term < self.durable.term {
-            // The refusal tells the sender that a higher term is known.
+            // The refusal tells the sender that a higher term is known. It names no heartbeat: the sender may lead in that
+            // term by now, and would take it for the acknowledgement of another one, which was never promised anything.
             let heard = Heard {
                 leader: from,
                 term,
-                sequence,
+                sequence: 0,
                 at: context.now,
             };
             return self.acknowledge(&heard, context);

@@ -101,7 +101,7 @@ pub enum Message {
     Ack {
         /// The answering voter's term; a higher one than the leader's refuses the heartbeat.
         term: Term,
-        /// The heartbeat that is acknowledged.
+        /// The heartbeat that is acknowledged; zero, which is no heartbeat's number, in a refusal.
         sequence: u64,
         /// The roster that the voter holds durably.
         stamp: Stamp,

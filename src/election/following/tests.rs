@@ -131,7 +131,7 @@ fn a_leader_of_an_older_term_is_told_of_the_newer_one() {
     let mut two = Actor::voter(2);
     two.heartbeat(3, 2, 1);
     two.persisted();
-    assert_eq!(two.heartbeat(1, 1, 9), [send(1, ack(2, 2, 9, stamp(1, 3)))]);
+    assert_eq!(two.heartbeat(1, 1, 9), [send(1, ack(2, 2, 0, stamp(1, 3)))]);
 }
 
 #[test]
@@ -269,4 +269,16 @@ fn a_follower_whose_process_ends_may_end_at_once() {
     assert!(two.member.may_exit(two.now));
     two.now = two.now + 10 * LEASE;
     assert_eq!(two.tick(), [], "and stands no more");
+}
+
+#[test]
+fn the_refusal_of_an_earlier_term_acknowledges_no_heartbeat_of_a_later_one() {
+    let mut one = Actor::voter(1);
+    one.heartbeat(3, 2, 1);
+    one.persisted();
+    // The same leader was elected once more, and what it said in its former term comes late.
+    one.heartbeat(3, 3, 1);
+    one.persisted();
+    let late = one.heartbeat(3, 2, 7);
+    assert_eq!(late, [send(3, ack(1, 3, 0, stamp(1, 3)))]);
 }

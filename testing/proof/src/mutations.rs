@@ -129,13 +129,20 @@ pub const MUTATIONS: &[Mutation] = &[
     },
     Mutation {
         name: "a heartbeat of an earlier term is acknowledged",
-        edits: &[Edit {
-            file: "following.rs",
-            from: "            term: self.durable.term,
+        edits: &[
+            Edit {
+                file: "following.rs",
+                from: "            term: self.durable.term,
             sequence: heard.sequence,",
-            to: "            term: if BROKEN { heard.term } else { self.durable.term },
+                to: "            term: if BROKEN { heard.term } else { self.durable.term },
             sequence: heard.sequence,",
-        }],
+            },
+            Edit {
+                file: "following.rs",
+                from: "                sequence: 0,",
+                to: "                sequence: if BROKEN { sequence } else { 0 },",
+            },
+        ],
         situation: "cannot hear each other",
     },
     Mutation {

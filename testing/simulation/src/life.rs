@@ -16,6 +16,9 @@ const LEADER_WITHIN_LEASES: i64 = 20;
 /// Or after this long, where leases are short: connections are given up and dialled again within seconds.
 const LEADER_WITHIN_MS: i64 = MINUTE_MS;
 
+/// The slowest links that connections are meant for take a second for a round trip.
+const SLOWEST_MS: i64 = 450;
+
 const SECOND_MS: i64 = 1_000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -87,7 +90,7 @@ pub fn live(seed: u64, hours: i64, settings: Settings, traced: bool) -> Outcome 
     for site in 0..life.world.sites() {
         life.world.start(site);
     }
-    life.world.run(10 * life.lease_ms);
+    life.gather();
     while life.world.now_ms() < end_ms && life.world.violations.is_empty() {
         for _ in 0..life.number(30) {
             life.fault();
@@ -130,7 +133,7 @@ impl Life {
             delay_ms: (
                 1,
                 if (seed / 80).is_multiple_of(3) {
-                    heartbeat_ms * 3 / 5
+                    (heartbeat_ms * 3 / 5).min(SLOWEST_MS)
                 } else {
                     heartbeat_ms / 12
                 },
@@ -207,6 +210,16 @@ impl Life {
     fn pass(&mut self, ms: i64) {
         self.world.run(ms);
         self.tend_leavers();
+    }
+
+    /// Waits until all are in the roster: until then a group of three is a pair, in which each may lead alone.
+    fn gather(&mut self) {
+        let sites = self.world.sites();
+        let holds =
+            |world: &World, site: usize| world.roster(site).is_some_and(|held| held.voters.len() == sites);
+        let limit_ms = LEADER_WITHIN_MS.max(LEADER_WITHIN_LEASES * self.lease_ms);
+        self.world
+            .run_until(limit_ms, |world| (0..sites).all(|site| holds(world, site)));
     }
 
     /// The rate of a site's clock changes.

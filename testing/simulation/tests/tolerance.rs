@@ -51,3 +51,18 @@ fn leaders_change_beyond_the_bounds() {
         assert!(falls > 0, "{}: {bound:?}", profile.name);
     }
 }
+
+/// Beyond the bounds leaders come and go, but never two at once, and one is there when the loss is over.
+#[test]
+fn at_thirty_percent_loss_no_promise_is_broken() {
+    for profile in profiles() {
+        let lossy = Weather {
+            loss_permille: 300,
+            ..profile.usual
+        };
+        for seed in 0..3 {
+            let Calm { violations, .. } = calm(seed, HOURS, &profile, lossy, None);
+            assert_eq!(violations, [], "{}, seed {seed}", profile.name);
+        }
+    }
+}

@@ -26,6 +26,9 @@ const CONNECT_MAX_MS: i64 = 1_000;
 /// How long TLS and greetings may take: `Timing::handshake_max`.
 const HANDSHAKE_MAX_MS: i64 = 3_000;
 
+/// How long the proof of the callsign may take besides: `Timing::prove_max`.
+const PROVE_MAX_MS: i64 = 10_000;
+
 /// Round trips from the SYN to the first message: TCP, TLS, greetings, and two for the proof of the callsign.
 pub const ROUND_TRIPS: u32 = 5;
 
@@ -295,7 +298,7 @@ impl World {
         }
         let round_trip_ms = self.between(self.weather.delay_ms) + self.between(self.weather.delay_ms);
         let is_heard = self.passes(from, to, 0) && !self.sites[to].dark;
-        let is_answered = is_heard && self.passes(to, from, 0);
+        let is_answered = is_heard && self.passes(to, from, 0) && round_trip_ms < CONNECT_MAX_MS;
         if !is_answered {
             return self.attempt_ends(pair, CONNECT_MAX_MS, Stage::Failed { dialler });
         }
@@ -303,7 +306,7 @@ impl World {
             // The kernel says that nobody listens.
             return self.attempt_ends(pair, round_trip_ms, Stage::Failed { dialler });
         }
-        let give_up_at = now + round_trip_ms + HANDSHAKE_MAX_MS;
+        let give_up_at = now + round_trip_ms + HANDSHAKE_MAX_MS + PROVE_MAX_MS;
         let mut took_ms = round_trip_ms;
         for _ in 1..ROUND_TRIPS {
             for (from, to) in [(from, to), (to, from)] {

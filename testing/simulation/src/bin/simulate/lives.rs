@@ -19,7 +19,10 @@ pub(crate) struct Lives {
     pub(crate) years: f64,
     pub(crate) groups: usize,
     pub(crate) faults: u64,
-    /// From the mending of the last fault to one leader with the only payload, in milliseconds.
+    /// How often everything was mended.
+    pub(crate) mendings: usize,
+    /// From the mending of the last fault to one leader with the only payload, in milliseconds, where it was not so
+    /// already.
     pub(crate) leader_after_ms: Quantiles,
     /// Seeds with which promises were broken, and what was seen first.
     pub(crate) broken: Vec<(u64, String)>,
@@ -89,15 +92,17 @@ fn lives(profile: &'static str, outcomes: &[Outcome]) -> Lives {
         let first = outcome.violations.first()?;
         Some((outcome.seed, format!("after {} ms: {}", first.at_ms, first.what)))
     });
-    let leader_after_ms = outcomes
+    let after_ms = outcomes
         .iter()
         .flat_map(|outcome| outcome.leader_after_ms.iter().copied());
+    let (unled, led): (Vec<i64>, Vec<i64>) = after_ms.partition(|ms| *ms > 0);
     Lives {
         profile,
         years: lived_ms / HOUR_MS / HOURS_IN_A_YEAR,
         groups: outcomes.len(),
         faults: outcomes.iter().map(|outcome| outcome.faults).sum(),
-        leader_after_ms: Quantiles::of(leader_after_ms.collect()),
+        mendings: unled.len() + led.len(),
+        leader_after_ms: Quantiles::of(unled),
         broken: broken.collect(),
     }
 }

@@ -10,8 +10,8 @@ mod unrest;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use flagship_simulation::election::Settings;
 use flagship_simulation::life::live;
+use flagship_simulation::rates::{Profile, profiles};
 
 use crate::report::Report;
 
@@ -27,7 +27,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Years of faults, years of losses, and what a group bears, for each profile
+    /// Years of faults, years of losses and what a group bears, for each profile, and groups of many members
     Years {
         /// Simulated years: half of them full of faults, half with nothing wrong but the network
         #[arg(long, default_value_t = 1.0)]
@@ -38,13 +38,16 @@ enum Command {
     },
     /// Groups of 10, 100, 300 and 1,000 members: what they cost their leader
     Crowd,
-    /// One group of the years of faults at profile Balanced once more, step by step on standard error
+    /// One group of the years of faults once more, step by step on standard error
     Life {
         /// Its seed
         seed: u64,
         /// Simulated hours
         #[arg(long, default_value_t = lives::HOURS)]
         hours: i64,
+        /// Its profile
+        #[arg(long, default_value = "Balanced", value_parser = profile)]
+        profile: Profile,
         /// Tell nothing but the end
         #[arg(long)]
         quiet: bool,
@@ -57,6 +60,15 @@ enum Output {
     Json,
 }
 
+/// The profile of this name.
+fn profile(name: &str) -> Result<Profile, String> {
+    let named = |profile: &Profile| profile.name.eq_ignore_ascii_case(name);
+    profiles()
+        .into_iter()
+        .find(named)
+        .ok_or_else(|| "Fast, Balanced or Wide".to_owned())
+}
+
 fn main() -> ExitCode {
     let Arguments { command, output } = Arguments::parse();
     let report = match command {
@@ -64,14 +76,19 @@ fn main() -> ExitCode {
             tolerances: tolerances::check(),
             lives: lives::live_through(years / 2.0, seed),
             unrest: unrest::measure(years / 2.0),
-            ..Report::default()
+            crowds: crowds::measure(),
         },
         Command::Crowd => Report {
             crowds: crowds::measure(),
             ..Report::default()
         },
-        Command::Life { seed, hours, quiet } => {
-            let outcome = live(seed, hours, Settings::BALANCED, !quiet);
+        Command::Life {
+            seed,
+            hours,
+            profile,
+            quiet,
+        } => {
+            let outcome = live(seed, hours, profile.settings, !quiet);
             println!("{outcome:#?}");
             return ExitCode::from(u8::from(!outcome.violations.is_empty()));
         }

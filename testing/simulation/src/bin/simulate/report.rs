@@ -102,18 +102,19 @@ fn tell_lives(f: &mut fmt::Formatter<'_>, lives: &[Lives]) -> fmt::Result {
     )?;
     writeln!(
         f,
-        "  {:10}{:>8}{:>10}{:>12}{:>12}{:>10}{:>10}{:>10}{:>10}",
-        "profile", "years", "groups", "faults", "mendings", "p50", "p99", "max", "broken"
+        "  {:10}{:>8}{:>10}{:>12}{:>12}{:>12}{:>10}{:>10}{:>10}{:>10}",
+        "profile", "years", "groups", "faults", "mendings", "leaderless", "p50", "p99", "max", "broken"
     )?;
     for one in lives {
         let after = &one.leader_after_ms;
         writeln!(
             f,
-            "  {:10}{:>8.2}{:>10}{:>12}{:>12}{:>10}{:>10}{:>10}{:>10}",
+            "  {:10}{:>8.2}{:>10}{:>12}{:>12}{:>12}{:>10}{:>10}{:>10}{:>10}",
             one.profile,
             one.years,
             one.groups,
             one.faults,
+            one.mendings,
             after.count,
             after.p50,
             after.p99,
