@@ -122,9 +122,9 @@ impl Member {
             .is_some_and(|p| p.leader == Some(from) && p.term == term);
         // A person who asked for this member may have done so in spite of what speaks against it. One that is leaving itself,
         // which crossed this message, leads for as long as it takes to let the others go first.
-        let able = self.obstacle(context.now).is_none_or(|obstacle| {
-            obstacle == Obstacle::Leaving || chosen && obstacle.yields_to_force()
-        });
+        let able = self
+            .obstacle(context.now)
+            .is_none_or(|obstacle| obstacle == Obstacle::Leaving || chosen && obstacle.yields_to_force());
         if !current || term != self.durable.term || !able {
             return;
         }

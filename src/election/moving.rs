@@ -170,7 +170,15 @@ impl Member {
             let says_so = seen.obstacle == Some(Obstacle::Leaving) || leading.leavers.contains(&seen.id);
             says_so && now.since(seen.acknowledged_at) < lease_ms
         };
-        in_time && leading.voters.iter().any(leaves) && self.successor(now, None).is_none()
+        // One that has just been elected does not know yet who leaves.
+        let is_new = now.since(leading.since) < lease_ms;
+        let unheard = is_new
+            && roster
+                .voters
+                .iter()
+                .any(|voter| voter.id != self.id && leading.seen(voter.id).is_none());
+        let waits = unheard || leading.voters.iter().any(leaves);
+        in_time && waits && self.successor(now, None).is_none()
     }
 
     fn let_leavers_go_first(&mut self, context: &mut Context<'_>) {
