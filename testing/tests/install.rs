@@ -110,12 +110,12 @@ async fn the_installation_grants_what_it_says_and_no_more() -> TestResult {
     let pods: Api<Pod> = Api::namespaced(cluster.client()?, "flagship-system");
     cluster
         .wait_until(
-            "the controller's Pod, admitted under the restricted profile",
+            "both controllers' Pods, admitted under the restricted profile",
             Duration::from_secs(30),
             async |_| {
                 pods.list(&ListParams::default())
                     .await
-                    .map(|pods| pods.items.len() == 1)
+                    .map(|pods| pods.items.len() == 2)
             },
         )
         .await?;
@@ -152,6 +152,8 @@ async fn the_installation_grants_what_it_says_and_no_more() -> TestResult {
         ("create", "pods/exec"),
         ("create", "serviceaccounts/token"),
         ("list", "priorityclasses.scheduling.k8s.io"),
+        // In its own namespace only, where the controllers agree which of them is active.
+        ("patch", "leases.coordination.k8s.io"),
     ] {
         assert!(!may(&cluster, verb, resource).await, "may {verb} {resource}");
     }
