@@ -404,8 +404,9 @@ impl Ledger {
             item.document = Some(index);
             (item.place, item.kept, item.scaled) = (index, false, false);
             if std::mem::take(&mut item.suspected) {
-                // A stop looked for it; now it is to be there, and is listed like the others.
-                (item.owned, item.fault, item.due) = (false, None, now);
+                // A stop looked for it; now it is to be there, and is listed like the others. If it is there, a creation
+                // finds that out.
+                (item.owned, item.maybe_created, item.fault, item.due) = (false, false, None, now);
             }
             item.version.clone_from(&document.version);
             if is_place_known && !matches!(item.seen, Seen::Foreign(_)) && !item.owned {
