@@ -25,6 +25,7 @@ pub(in super::super) struct Asked {
     /// The member here.
     pub(in super::super) seat: SeatId,
     pub(in super::super) callsign: Callsign,
+    is_former: bool,
     pub(in super::super) has_former: bool,
     /// What the member shows, and whom it accepts.
     pub(in super::super) identity: Option<Arc<Identity>>,
@@ -114,11 +115,21 @@ impl Switchboard {
         Ok(Asked {
             seat: id,
             callsign,
+            is_former: open.former,
             has_former: credentials.former.is_some(),
             identity: credentials.identity.clone(),
             is_by_name: matches!(open.target, Target::Member(_)),
             guesser,
         })
+    }
+
+    /// The other side knows the callsign, so that it guessed at nothing: without the right certificate it may ask again.
+    fn known(&mut self, id: ConnectionId, asked: &Asked) -> Option<&mut Link> {
+        self.guesses.give_back(asked.guesser, asked.seat);
+        let link = self.links.get_mut(&id)?;
+        link.asked = link.asked.saturating_sub(1);
+        link.tried.remove(&(asked.seat, asked.is_former));
+        Some(link)
     }
 
     /// The other side has proven what it asked for: the channel is open. It is shown a certificate, if the member has one.
@@ -129,11 +140,10 @@ impl Switchboard {
         confirm: &Confirm,
         certificate: Option<Signed>,
     ) {
-        self.guesses.give_back(asked.guesser, asked.seat);
+        self.known(id, asked);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        link.asked = link.asked.saturating_sub(1);
         let key = ChannelKey {
             number: confirm.channel,
             is_ours: false,
@@ -169,11 +179,9 @@ impl Switchboard {
         channel: u32,
         cause: &CertificateError,
     ) {
-        self.guesses.give_back(asked.guesser, asked.seat);
-        let Some(link) = self.links.get_mut(&id) else {
+        let Some(link) = self.known(id, asked) else {
             return;
         };
-        link.asked = link.asked.saturating_sub(1);
         let channel = ChannelKey {
             number: channel,
             is_ours: false,

@@ -869,6 +869,27 @@ fn a_certificate_that_is_not_accepted_is_told_on_both_sides_and_closes_the_chann
     ));
 }
 
+/// It gets a certificate, or this side does without one, at any moment, and must not wait for a new connection then.
+#[test]
+fn a_stranger_that_knew_the_callsign_but_showed_no_certificate_asks_again_on_its_connection() {
+    let mut desk = Desk::new();
+    desk.accept(FIRST, LARGER);
+    let asked = desk.switchboard.asked(desk.now, FIRST, &open(1, "us")).unwrap();
+    desk.switchboard
+        .uncertified(FIRST, &asked, 1, &CertificateError::None);
+    // This time it does not accept what it is shown.
+    desk.joined(FIRST, 2, "them");
+    let refusal = Refusal::of_channel(
+        Code::Certificate,
+        ChannelKey {
+            number: 2,
+            is_ours: true,
+        },
+    );
+    desk.switchboard.refused(desk.now, FIRST, &refusal);
+    desk.joined(FIRST, 3, "them");
+}
+
 /// Its connections' readers and provers run side by side, so an acceptance may come in on one connection before the proof
 /// on another has found out that a certificate is asked for.
 #[test]
