@@ -34,12 +34,13 @@ use super::{FOUND_WITHOUT_ANNOTATION, finalizer};
 use super::{callsign, certificate};
 use crate::api::{MemberRole, MultiCluster, MultiClusterStatus, REQUEST_ANNOTATION, ValidSpec};
 use crate::clock::boottime;
+use crate::cluster;
 use crate::election::{
     self, Command, Config, Durable, Duty, Fitness, Member, MemberId, MemoryId, Message, Order, Part, Profile,
     Tick,
 };
 use crate::observe::metrics::MemberMetrics;
-use crate::payload::{self, Inventory, Owner};
+use crate::payload::{Inventory, Owner};
 use crate::peer::Credentials;
 
 /// Written memories that wait to be heard of: one is under way at a time.
@@ -132,8 +133,8 @@ fn at(tick: Tick) -> Duration {
 }
 
 /// By CLOCK_BOOTTIME.
-fn claim(claim: election::Claim) -> payload::Claim {
-    payload::Claim {
+fn claim(claim: election::Claim) -> cluster::Claim {
+    cluster::Claim {
         term: claim.term,
         until: at(claim.until),
     }

@@ -18,6 +18,7 @@ mod eligibility;
 mod fencing;
 mod finalizer;
 mod group_settings;
+mod kubeconfig;
 mod lifecycle;
 mod load_balancer;
 mod member;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::{Action, Fault, Item, Ledger, Mode, SAVE_DELAY, Seen, Step, SweepState};
 use crate::{
     api::DemotionPolicy,
+    cluster::ObjectKey,
     payload::{
         fate::Fate,
         inventory::OBJECTS_MAX,
-        object::ObjectKey,
         rank::{Rank, Stage},
         status::ObjectState,
     },
