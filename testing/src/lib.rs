@@ -52,5 +52,5 @@ pub use run_folder::{Failure, TestResult, keep_logs};
 pub use service_address::{loopback_for, with_loopback_addresses};
 pub use shared::SharedClusters;
 pub use shared_sites::{SharedSites, Turn};
-pub use site::{Manifest, PATIENCE, Site, condition, sites, sites_with};
+pub use site::{CONTENT, Manifest, PATIENCE, Site, WEB, condition, sites, sites_with};
 pub use witness::Witness;

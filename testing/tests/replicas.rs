@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use flagship_testing::{
-    Controller, Failure, History, PATIENCE, Presence, Recorder, Replicated, Selection, Site, TestResult,
+    Controller, Failure, History, PATIENCE, Presence, Recorder, Replicated, Selection, Site, TestResult, WEB,
     sites,
 };
 use k8s_openapi::api::apps::v1::Deployment;
@@ -17,22 +17,6 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::time::sleep;
 
 const GROUP: &str = "default";
-const PAYLOAD: &str = "\
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: web-content}
-data: {index.html: hello}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: nginx}]}
-";
 /// Longer than any lease, stop budget or election at profile Balanced: what has not moved by then stays.
 const QUIET: Duration = Duration::from_secs(7);
 
@@ -54,12 +38,12 @@ impl Group {
             .in_namespace(GROUP)
             .labelled("flagship.dev/payload-of");
         let recorder = Recorder::start(&[&newyork, &sheffield, &gotham], selection).await?;
-        let founder = newyork.manifest("replicated", 10).ready().payload(PAYLOAD);
+        let founder = newyork.manifest("replicated", 10).ready().payload(WEB);
         newyork.apply_in(GROUP, &founder.yaml()).await?;
         newyork.wait_until_leading(GROUP).await?;
         for (site, rank) in [(&sheffield, 5), (&gotham, 3)] {
             let joins = site.manifest("replicated", rank).joins(&[&newyork]);
-            site.apply_in(GROUP, &joins.payload(PAYLOAD).yaml()).await?;
+            site.apply_in(GROUP, &joins.payload(WEB).yaml()).await?;
             site.wait_until_following(GROUP, &newyork).await?;
         }
         let group = Group {
