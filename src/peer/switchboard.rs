@@ -545,7 +545,11 @@ impl Switchboard {
     /// How much it keeps of others, counted.
     pub(super) fn remembered(&self) -> usize {
         let pairs = self.pairs.values().map(|pair| 1 + pair.remembered());
-        let kept = [self.routes.len(), self.destinations.len(), self.guesses.remembered()];
+        let kept = [
+            self.routes.len(),
+            self.destinations.len(),
+            self.guesses.remembered(),
+        ];
         pairs.chain(kept).sum()
     }
 

@@ -18,14 +18,15 @@ const RATES: (u32, u32) = (991, 1_010);
 /// dialled again within seconds, and members come from restarts and from writes that hang.
 const LEADER_WITHIN: Duration = Duration::from_secs(60);
 
-/// After this long in peace, members that are preferred by rank have the lead.
-const CALM_WITHIN: Duration = Duration::from_secs(30);
+/// After this long in peace the member that is preferred by rank has the lead: a leader tries a move that failed again after a
+/// minute.
+const CALM_WITHIN: Duration = Duration::from_secs(90);
 
 /// The slowest links that connections are meant for take a second for a round trip.
 const SLOWEST: Duration = Duration::from_millis(450);
 
 /// Faults of one stretch at most.
-const FAULTS_MAX: usize = 16;
+const FAULTS_MAX: usize = 30;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -98,7 +99,7 @@ impl Life {
         let heartbeat_ms = settings.heartbeat_ms.unsigned_abs();
         let slowest_ms = settings.stop_budget_ms.unsigned_abs() - 100;
         let weather = Weather {
-            tick: Duration::from_millis([5, 2][pick(2)]),
+            tick: Duration::from_millis([10, 3][pick(2)]),
             latency_max: Duration::from_millis([heartbeat_ms / 12, heartbeat_ms / 3][pick(5) / 4]),
             stop_ms: (5, [60, slowest_ms][pick(2)]),
         };

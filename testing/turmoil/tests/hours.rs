@@ -39,7 +39,10 @@ fn hours_of_faults_break_no_promise() {
     let began = Instant::now();
     let outcomes = on_all_cores(&seeds, |seed| survive(*seed), tell);
     let faults: u64 = outcomes.iter().map(|outcome| outcome.faults).sum();
-    let mut leader_after: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.leader_after).collect();
+    let mut leader_after: Vec<_> = outcomes
+        .iter()
+        .flat_map(|outcome| &outcome.leader_after)
+        .collect();
     leader_after.sort();
     let lived: Duration = outcomes.iter().map(|outcome| outcome.lived).sum();
     // Past the test harness, which would show it only of a test that fails.

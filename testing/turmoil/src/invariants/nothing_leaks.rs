@@ -10,14 +10,11 @@ use crate::world::World;
 /// guesses again after 160 s; each is looked at every 15 s.
 pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(200);
 
-/// Of each other process: itself, its address, a channel in each direction, and the ways to the few members that it has been
-/// since its channels were opened.
-const REMEMBERED_OF_EACH: usize = 8;
+/// Of each other process: itself, its address, a channel in each direction, the way to its member, and, for an hour, that
+/// proofs with it were broken off.
+const REMEMBERED_OF_EACH: usize = 6;
 
-/// Sources whose failures are told are remembered for an hour, each for one seat.
-const REMEMBERED_BESIDES: usize = 8;
-
-/// Housekeeping, accepting, and a write or a lookup; and for each other process a connection and a dial.
+/// Housekeeping, accepting, and a write; and for each other process a connection.
 const TASKS: usize = 3;
 
 impl World {
@@ -28,8 +25,8 @@ impl World {
         let is_modest = |kept: Kept| {
             kept.connections <= others
                 && kept.peers <= others
-                && kept.tasks <= TASKS + 2 * others
-                && kept.remembered <= REMEMBERED_BESIDES + REMEMBERED_OF_EACH * others
+                && kept.tasks <= TASKS + others
+                && kept.remembered <= REMEMBERED_OF_EACH * others
         };
         let kept = self
             .candidates()

@@ -13,11 +13,7 @@ pub struct Copy {
 }
 
 /// What is wrong when a copy starts at `site` while those others run.
-pub fn beside(
-    site: usize,
-    mut copies: impl Iterator<Item = Copy>,
-    stop_budget_ms: i64,
-) -> Option<String> {
+pub fn beside(site: usize, mut copies: impl Iterator<Item = Copy>, stop_budget_ms: i64) -> Option<String> {
     let is_early = |copy: &Copy| !copy.orphaned || copy.claim_ended_ago_ms < stop_budget_ms;
     let early = copies.find(is_early)?;
     Some(format!(
