@@ -156,4 +156,5 @@ fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>
 }
 
 #[cfg(test)]
+#[path = "serve/tests.rs"]
 mod tests;

@@ -196,7 +196,12 @@ impl Candidate {
         for outcome in outcomes {
             match outcome {
                 Outcome::Order { number, order } => {
-                    let takes = self.site.watch.borrow_mut().payload_mut(self.site.index).draw(order);
+                    let takes = self
+                        .site
+                        .watch
+                        .borrow_mut()
+                        .payload_mut(self.site.index)
+                        .draw(order);
                     let at = Instant::now() + takes;
                     self.due = Some(Due { at, number, order });
                 }
@@ -231,11 +236,7 @@ impl Candidate {
                 watch.see_start(elapsed(), sight, member.settings());
             }
             Order::Stop => {
-                self.site
-                    .watch
-                    .borrow_mut()
-                    .payload_mut(self.site.index)
-                    .vanish();
+                self.site.watch.borrow_mut().payload_mut(self.site.index).vanish();
                 self.step(Event::PayloadStopped(number));
             }
         }

@@ -108,7 +108,14 @@ impl Life {
             .zip(1..)
             .map(|(rank, nth)| {
                 let is_witness = has_witness && nth == ranks.len();
-                (*rank, if is_witness { Duty::Witness } else { Duty::Candidate })
+                (
+                    *rank,
+                    if is_witness {
+                        Duty::Witness
+                    } else {
+                        Duty::Candidate
+                    },
+                )
             })
             .collect();
         let mut life = Life {
@@ -280,8 +287,9 @@ impl Life {
         let after = self.world.leader().and_then(|leader| self.world.seen(leader));
         let led = |seen: &Option<crate::candidate::Seen>| seen.as_ref().map(|seen| (seen.id, seen.term));
         if led(&before) != led(&after) && !self.has_failed && !self.world.is_broken() {
-            self.world
-                .violate(format!("L2: the lead moved in peace, from {before:#?} to {after:#?}"));
+            self.world.violate(format!(
+                "L2: the lead moved in peace, from {before:#?} to {after:#?}"
+            ));
         }
         self.world.demand_that_nothing_leaked();
         let quiet = self.within(HOUR / 12);

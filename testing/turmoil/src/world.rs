@@ -56,7 +56,11 @@ impl Folder {
     fn new() -> Folder {
         // A disk would take longer to sync than everything else together.
         let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let parent = if memory.is_dir() {
+            memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
         let path = parent.join(format!("flagship-turmoil-{:016x}", rand::random::<u64>()));
         fs::create_dir(&path).expect("the folder of a simulation can be made");
         Folder(path)
