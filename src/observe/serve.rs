@@ -11,13 +11,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
 use super::metrics::{self, Metrics};
+use crate::system::{TcpListener, TcpStream};
 
 /// Connections served at once. The kubelet opens two, a scraper one each; the rest is room for people. More wait in
 /// the kernel's queue.
@@ -156,4 +156,5 @@ fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>
 }
 
 #[cfg(test)]
+#[path = "serve/tests.rs"]
 mod tests;

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::DropGuard;
 use tracing::{debug, warn};
@@ -17,6 +16,7 @@ use super::connection;
 use super::frame::Endpoint;
 use super::handshake::{HandshakeError, greet};
 use super::transport::Shared;
+use crate::system::{self, TcpListener, TcpStream};
 
 /// The wait after the system refused to accept, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -107,7 +107,7 @@ async fn serve(
 ) {
     let hello = shared.hello(Some(endpoint));
     let shaking = timeout(shared.timing.handshake_max, async {
-        connection::tune(&stream, shared.timing.silence_max).map_err(HandshakeError::Tls)?;
+        system::tune(&stream, shared.timing.silence_max).map_err(HandshakeError::Tls)?;
         let secured = shared.tls.accept(stream).await.map_err(HandshakeError::Tls)?;
         greet(secured, shared.tls.instance, &hello).await
     });

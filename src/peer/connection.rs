@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::bytes::BytesMut;
@@ -57,20 +55,6 @@ enum WriteError {
     Stalled(Duration),
     #[error("writing: {0}")]
     Io(#[from] io::Error),
-}
-
-/// Makes the kernel give up on a connection as early as the transport does.
-pub(super) fn tune(stream: &TcpStream, silence_max: Duration) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_tcp_user_timeout(Some(silence_max))?;
-    // Pings do this work once the handshake is over; keepalive does it before. The kernel counts whole seconds.
-    let second = Duration::from_secs(1);
-    let keepalive = TcpKeepalive::new()
-        .with_time(silence_max.max(second))
-        .with_interval(second)
-        .with_retries(3);
-    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// Removes the connection from the switchboard, however its task ends.

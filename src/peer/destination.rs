@@ -287,6 +287,11 @@ impl Destinations {
         Ok(destination)
     }
 
+    /// How many addresses are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.by_address.len()
+    }
+
     pub(super) fn get_mut(&mut self, address: &Arc<str>) -> Option<&mut Destination> {
         self.by_address.get_mut(address)
     }

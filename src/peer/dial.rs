@@ -1,11 +1,10 @@
 //! Reaching out: names, attempts, back-off.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::select_ok;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
@@ -14,6 +13,7 @@ use super::destination::{Dial, split_address};
 use super::handshake::{Greeted, HandshakeError, greet};
 use super::switchboard::DialFailure;
 use super::transport::Shared;
+use crate::system::{self, TcpStream};
 
 /// How long a connection may take to be answered. The kernel repeats an unanswered SYN after one second, so a fresh
 /// attempt is as good from then on, and finds a healed link sooner than the kernel's growing waits.
@@ -105,18 +105,16 @@ async fn attempt(shared: &Shared, address: &str) -> Result<(Greeted, SocketAddr)
 }
 
 async fn resolve(shared: &Shared, host: &str, port: u16) -> Result<Vec<SocketAddr>, DialFailure> {
-    let host_and_port = (host.to_owned(), port);
+    let host = host.to_owned();
     let silent =
         |_| DialFailure::Unresolvable(format!("no answer from the name service within {RESOLVE_MAX:?}"));
     let lookups = Arc::clone(&shared.lookups);
     let found = timeout(RESOLVE_MAX, async {
         let permit = lookups.acquire_owned().await;
         // The permit goes with the lookup, which nothing can stop: a name service that hangs holds few threads.
-        tokio::task::spawn_blocking(move || {
+        system::spawn_blocking(move || {
             let _permit = permit;
-            host_and_port
-                .to_socket_addrs()
-                .map(|found| found.take(ADDRESSES).collect::<Vec<_>>())
+            system::look_up(&host, port).map(|found| found.take(ADDRESSES).collect::<Vec<_>>())
         })
         .await
     });
@@ -148,7 +146,7 @@ async fn reach(shared: &Shared, remote: SocketAddr) -> Result<(Greeted, SocketAd
         }
         Err(_) => return Err(ReachError::Other(format!("no answer within {CONNECT_MAX:?}"))),
     };
-    connection::tune(&stream, shared.timing.silence_max)
+    system::tune(&stream, shared.timing.silence_max)
         .map_err(|error| ReachError::Other(format!("setting socket options: {error}")))?;
     let hello = shared.hello(None);
     let shaken = timeout(shared.timing.handshake_max, async {

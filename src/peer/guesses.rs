@@ -201,6 +201,11 @@ impl Guesses {
         Some(report)
     }
 
+    /// How many guessers are remembered.
+    pub(super) fn remembered(&self) -> usize {
+        self.strangers.len() + self.acquaintances.len() + self.reports.len()
+    }
+
     /// How many proofs have failed.
     pub(super) fn count(&self) -> u64 {
         self.failed

@@ -4,7 +4,6 @@ use std::io;
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
@@ -14,6 +13,7 @@ use super::frame::{
 };
 use super::proof::Binding;
 use super::tls::Secured;
+use crate::system::TcpStream;
 
 /// Why a connection did not get as far as its first message.
 #[derive(Debug, Error)]

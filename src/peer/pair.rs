@@ -174,6 +174,11 @@ impl Pair {
         self.channels.get(&key)
     }
 
+    /// How many channels are open, or being opened.
+    pub(super) fn remembered(&self) -> usize {
+        self.channels.len() + self.openings.len() + self.tries.len()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.channels.len() >= CHANNELS
     }

@@ -542,6 +542,17 @@ impl Switchboard {
         self.guesses.count()
     }
 
+    /// How much it keeps of others, counted.
+    pub(super) fn remembered(&self) -> usize {
+        let pairs = self.pairs.values().map(|pair| 1 + pair.remembered());
+        let kept = [
+            self.routes.len(),
+            self.destinations.len(),
+            self.guesses.remembered(),
+        ];
+        pairs.chain(kept).sum()
+    }
+
     /// How many connections are up, retired ones included.
     pub(super) fn connections(&self) -> usize {
         self.links.len()

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use serde_json::value::RawValue;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
@@ -28,6 +27,7 @@ use super::mailbox::Event;
 use super::members::{Credentials, SeatId};
 use super::switchboard::{Switchboard, To};
 use super::tls::Tls;
+use crate::system;
 
 /// Lookups of names at once. Each holds a thread until the name service answers or gives up.
 const LOOKUPS: usize = 16;
@@ -214,9 +214,7 @@ impl Transport {
             return Ok(Listener(port));
         }
         let _runtime = self.shared.runtime.enter();
-        let listener = std::net::TcpListener::bind(address).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let listener = TcpListener::from_std(listener).map_err(failed)?;
+        let listener = system::listen(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let endpoint = Endpoint(self.shared.endpoints.fetch_add(1, Ordering::Relaxed));
         let socket = Socket::new(listener);
@@ -270,6 +268,12 @@ impl Transport {
     /// several groups of one controller left out.
     pub fn failed_proofs(&self) -> u64 {
         self.shared.switchboard().failed_proofs()
+    }
+
+    /// How many other processes, addresses, channels, ways to members and guessers it remembers: bounded, and back to what
+    /// is needed for those who are connected an hour after the others have gone.
+    pub fn remembered(&self) -> usize {
+        self.shared.switchboard().remembered()
     }
 
     /// How many connections are up: one for each other process, and for moments two.

@@ -6,6 +6,7 @@
 
 mod certificate;
 mod memory;
+mod shell;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,23 +14,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::boottime;
-use crate::election::{
-    self, Command, Config, Durable, Duty, Member, MemberId, MemoryId, Notice, Order, Profile, Settings, Tick,
-};
+use crate::election::{Config, Duty, Event, MemberId, Notice, Order, Profile, Settings};
 use crate::observe::health::Health;
 use crate::observe::metrics::{MemberMetrics, Metrics};
 use crate::observe::serve::{ServeError, Server};
-use crate::peer::{self, Callsign, Credentials, Inbox, Listener, Transport};
-use crate::{mail, peer::Event};
-use memory::{MemoryFile, Recalled, Record};
+use crate::peer::{self, Callsign, Credentials, Transport};
 
 pub use certificate::{CertificateFiles, CertificateFilesError};
 pub use memory::MemoryError;
+pub use shell::{Outcome, Shell, now};
 
 /// The main loop is never busy for longer than a write to a disk that is slow.
 const STALL_LIMIT: Duration = Duration::from_secs(15);
@@ -94,21 +90,22 @@ pub enum Error {
 /// # Errors
 /// It could not start, or something that it cannot do without failed.
 pub async fn run(options: Options) -> Result<(), Error> {
-    let (file, recalled) = MemoryFile::open(&options.state)?;
-    let record = match recalled {
-        Recalled::Record(record) => *record,
-        Recalled::Nothing => {
-            tracing::info!(state = %options.state.display(), "begins without a memory: asks to be admitted as a new member");
-            fresh()
-        }
-        Recalled::Damaged(aside) => {
-            tracing::warn!(
-                kept = %aside.display(),
-                "its memory is damaged, and it is not the voter that it was: asks to be admitted as a new member"
-            );
-            fresh()
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let told_to_end = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
     };
+    run_until(told_to_end, options).await
+}
+
+/// Runs a witness until it is told to end.
+///
+/// # Errors
+/// It could not start, or something that it cannot do without failed.
+pub async fn run_until(told_to_end: impl Future<Output = ()>, options: Options) -> Result<(), Error> {
     let metrics = Metrics::new();
     let health = Health::new(STALL_LIMIT, "it is in no group yet, or cannot write its memory");
     let server = Server::bind(options.metrics_address).await?;
@@ -122,40 +119,34 @@ pub async fn run(options: Options) -> Result<(), Error> {
     if let Some(files) = &options.certificate {
         credentials.identity = Some(Arc::new(files.read()?));
     }
-    let inbox = transport.register(&listener, credentials.clone(), &record.id.to_string())?;
-    let now = now();
-    let config = config(&options);
-    let (member, commands) = Member::start(record.id, record.durable, config, None, now);
+    let own_metrics = metrics.member(NAMESPACE, &options.name);
+    let (shell, outcomes) = Shell::start(
+        &options.state,
+        config(&options),
+        &transport,
+        &listener,
+        credentials.clone(),
+        own_metrics.clone(),
+    )?;
     let mut witness = Witness {
-        member,
-        file: Arc::new(file),
-        inbox,
+        shell,
         credentials,
         certificate: options.certificate.clone(),
-        _listener: listener,
-        write: None,
-        writes: true,
-        metrics: metrics.member(NAMESPACE, &options.name),
+        metrics: own_metrics,
     };
-    tracing::info!(id = %witness.member.id(), address = %options.listen, "listens for members");
-    witness.carry_out(commands)?;
+    tracing::info!(id = %witness.shell.member().id(), address = %options.listen, "listens for members");
+    witness.take(outcomes)?;
     let outcome = tokio::select! {
         outcome = witness.serve(&health, &metrics, &transport) => outcome,
         _ = &mut served => Err(Error::TaskEnded("the server of health and metrics")),
+        () = told_to_end => Ok(()),
     };
-    drop(witness);
+    drop((witness, listener));
     if let Err(error) = transport.shut_down(FLUSH_LIMIT).await {
         tracing::debug!(%error, "some messages could not be sent any more");
     }
     serving.cancel();
     outcome
-}
-
-fn fresh() -> Record {
-    Record {
-        id: MemberId(rand::random()),
-        durable: Durable::new(MemoryId(rand::random())),
-    }
 }
 
 fn config(options: &Options) -> Config {
@@ -176,22 +167,11 @@ fn config(options: &Options) -> Config {
     }
 }
 
-fn now() -> Tick {
-    Tick(i64::try_from(boottime().as_millis()).unwrap_or(i64::MAX))
-}
-
-/// The asynchronous shell around the member.
+/// A member without a payload, and what it shows of itself.
 struct Witness {
-    member: Member,
-    file: Arc<MemoryFile>,
-    inbox: Inbox,
+    shell: Shell,
     credentials: Credentials,
     certificate: Option<CertificateFiles>,
-    _listener: Listener,
-    /// The one write under way, and its number.
-    write: Option<(u64, JoinHandle<Result<(), MemoryError>>)>,
-    /// Whether the last write was made.
-    writes: bool,
     metrics: MemberMetrics,
 }
 
@@ -202,42 +182,21 @@ impl Witness {
         metrics: &Metrics,
         transport: &Transport,
     ) -> Result<(), Error> {
-        let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
         let mut beat = interval(BEAT);
         let mut look = interval(CERTIFICATE_LOOK_PAUSE);
         loop {
-            let due = self.member.deadline().map(|tick| {
-                let at = Duration::from_millis(u64::try_from(tick.0).unwrap_or(0));
-                Instant::now() + at.saturating_sub(boottime())
-            });
-            // Without a deadline only an event changes anything.
-            let wake_at = due.unwrap_or_else(|| Instant::now() + BEAT);
             tokio::select! {
                 biased;
-                () = sleep_until(wake_at), if due.is_some() => self.step(election::Event::Tick)?,
-                (number, written) = written(&mut self.write) => {
-                    self.write = None;
-                    self.writes = written.is_ok();
-                    let event = match written {
-                        Ok(()) => election::Event::Persisted(number),
-                        Err(error) => {
-                            tracing::error!(%error, "cannot make its memory durable; it does not vote until it can");
-                            election::Event::PersistFailed(number)
-                        }
-                    };
-                    self.step(event)?;
-                }
                 _ = beat.tick() => {
                     health.beat();
-                    health.set_ready(self.member.group().is_some() && self.writes);
+                    let member = self.shell.member();
+                    health.set_ready(member.group().is_some() && self.shell.writes());
                     metrics.set_peers_connected(u64::try_from(transport.peers()).unwrap_or(u64::MAX));
-                    self.metrics.set_term(self.member.term());
+                    self.metrics.set_term(member.term());
                 }
                 _ = look.tick() => self.look_at_certificate()?,
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                event = self.inbox.receive() => self.take(&event?)?,
+                // Last, since a flood of messages must not hold back anything else; the inbox keeps the newest.
+                outcomes = self.shell.turn() => self.take(outcomes?)?,
             }
         }
     }
@@ -250,7 +209,7 @@ impl Witness {
         match files.read() {
             Ok(identity) if self.credentials.identity.as_deref() != Some(&identity) => {
                 self.credentials.identity = Some(Arc::new(identity));
-                self.inbox.set_credentials(self.credentials.clone())?;
+                self.shell.set_credentials(self.credentials.clone())?;
                 tracing::info!("shows the certificate that was renewed");
             }
             Ok(_) => {}
@@ -268,76 +227,32 @@ impl Witness {
         Ok(())
     }
 
-    fn take(&mut self, event: &Event) -> Result<(), Error> {
-        match event {
-            Event::Message(incoming) => match mail::unpack(incoming) {
-                Ok(received) => {
-                    if matches!(received.message, election::Message::Heartbeat { .. }) {
-                        self.metrics.count_heartbeat_received();
-                    }
-                    self.step(election::Event::Received(received))
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "cannot read a message");
-                    Ok(())
-                }
-            },
-            Event::Notice(notice) => {
-                tracing::info!("{notice}");
-                Ok(())
-            }
-        }
-    }
-
-    fn step(&mut self, event: election::Event) -> Result<(), Error> {
-        let commands = self.member.step(now(), event, &mut rand::rng());
-        self.carry_out(commands)
-    }
-
-    fn carry_out(&mut self, commands: Vec<Command>) -> Result<(), Error> {
+    fn take(&mut self, outcomes: Vec<Outcome>) -> Result<(), Error> {
         let mut stop = None;
-        for command in commands {
-            match command {
-                Command::Send { to, group, message } => match mail::pack(&self.member, group, &message) {
-                    Ok(body) => {
-                        let incarnation = self.member.incarnation();
-                        if let Err(error) = self.inbox.send(&mail::to(&to), incarnation, body) {
-                            tracing::debug!(%error, "cannot send a message");
-                        }
-                    }
-                    Err(error) => tracing::error!(%error, "cannot encode a message"),
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Order { number, order } => match order {
+                    Order::Stop => stop = Some(number),
+                    Order::Run { .. } => return Err(Error::Leads),
+                    Order::Hold => {}
                 },
-                Command::Persist { number, durable } => {
-                    let file = Arc::clone(&self.file);
-                    let id = self.member.id();
-                    let durable = *durable;
-                    let writing = tokio::task::spawn_blocking(move || file.write(&Record { id, durable }));
-                    self.write = Some((number, writing));
-                }
-                Command::Payload {
-                    number,
-                    order: Order::Stop,
-                } => stop = Some(number),
-                Command::Payload {
-                    order: Order::Run { .. },
-                    ..
-                } => return Err(Error::Leads),
-                Command::Payload {
-                    order: Order::Hold, ..
-                } => {}
-                Command::Notify(notice) => self.tell(&notice),
+                Outcome::Notice(notice) => self.tell(&notice),
             }
         }
         // There is no payload, so that nothing of it is left.
         match stop {
-            Some(number) => self.step(election::Event::PayloadStopped(number)),
+            Some(number) => {
+                let outcomes = self.shell.step(Event::PayloadStopped(number));
+                self.take(outcomes)
+            }
             None => Ok(()),
         }
     }
 
     fn tell(&self, notice: &Notice) {
         let name = |id: &MemberId| {
-            let voter = self.member.roster().and_then(|roster| roster.voter(*id));
+            let roster = self.shell.member().roster();
+            let voter = roster.and_then(|roster| roster.voter(*id));
             voter.map_or_else(|| id.to_string(), |voter| voter.profile.name.to_string())
         };
         match notice {
@@ -351,21 +266,5 @@ impl Witness {
             }
             notice => tracing::info!(?notice, "notes"),
         }
-    }
-}
-
-/// The outcome of the write under way; never one while there is none. Cancelling it loses nothing.
-async fn written(
-    write: &mut Option<(u64, JoinHandle<Result<(), MemoryError>>)>,
-) -> (u64, Result<(), String>) {
-    match write {
-        Some((number, writing)) => {
-            let outcome = match writing.await {
-                Ok(outcome) => outcome.map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            (*number, outcome)
-        }
-        None => std::future::pending().await,
     }
 }

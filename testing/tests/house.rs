@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["mail"],
     &["election", "peer", "payload", "mirror", "fleet", "observe"],
     &["api", "cluster"],
-    &["clock"],
+    &["clock", "system"],
 ];
 
 /// What the election must be given rather than fetch, so that the simulator and the model checker step the same code.

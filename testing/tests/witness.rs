@@ -56,6 +56,9 @@ async fn a_witness_decides_between_two_clusters() -> TestResult {
     newyork.bring_back().await?;
     sheffield.wait_until_following(GROUP, &newyork).await?;
 
+    // Its own status says so a moment later.
+    newyork.wait_until_leading(GROUP).await?;
+
     // It remembers over a restart, and is not missed meanwhile.
     let term = newyork.status(GROUP).await?.term;
     witness.kill().await?;

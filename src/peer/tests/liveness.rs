@@ -214,7 +214,7 @@ async fn whoever_says_goodbye_still_gets_what_was_on_its_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn shutting_down_is_bounded_when_a_peer_does_not_answer() {
     let newyork = Member::start("newyork", Config::default());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = crate::system::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     newyork.send(&at(listener.local_addr().unwrap()), "0").unwrap();
     let mut stranger = Stranger::accept(&listener, &Stranger::hello(Versions::SPOKEN)).await;
     assert!(matches!(stranger.read().await, Some(Frame::Hello(_))));

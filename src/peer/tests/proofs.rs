@@ -1,6 +1,5 @@
 //! Who may take part, and what a wrong callsign comes to.
 
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::super::certificate::tests::Authority;
@@ -8,6 +7,7 @@ use super::super::frame::{Code, Frame, Refusal, Target};
 use super::proxy::Proxy;
 use super::stranger::Stranger;
 use super::*;
+use crate::system;
 
 fn rotated(callsign: &str, former: &str) -> Credentials {
     Credentials {
@@ -93,7 +93,7 @@ async fn whoever_proves_nothing_is_closed_in_time() {
 async fn a_man_in_the_middle_can_pass_everything_on_and_convinces_nobody() {
     let mut newyork = Member::start("newyork", Config::default());
     let mut sheffield = Member::start("sheffield", Config::default());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = system::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     sheffield.send(&at(listener.local_addr().unwrap()), "0").unwrap();
     let (mut outside, hello) = Stranger::greet(newyork.address()).await;
     let mut inside = Stranger::accept(&listener, &hello).await;

@@ -1,7 +1,6 @@
 //! The other end of a connection, by hand.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
@@ -14,6 +13,7 @@ use super::super::handshake::read_frame;
 use super::super::proof::{Binding, Opener};
 use super::super::tls::{Secured, Tls};
 use super::*;
+use crate::system::{TcpListener, TcpStream};
 
 pub(super) struct Stranger {
     stream: TlsStream<TcpStream>,
@@ -48,7 +48,7 @@ impl Stranger {
     }
 
     /// Accepts one connection on a port of its own, and says hello.
-    pub(super) async fn accept(listener: &tokio::net::TcpListener, hello: &Hello) -> Self {
+    pub(super) async fn accept(listener: &TcpListener, hello: &Hello) -> Self {
         let (stream, _) = listener.accept().await.unwrap();
         let tls = Tls::new().unwrap();
         let secured = tls.accept(stream).await.unwrap();

@@ -8,7 +8,7 @@ mod clock;
 mod connection;
 mod faults;
 mod gauge;
-mod invariants;
+pub mod invariants;
 mod look;
 mod network;
 mod step;

@@ -3,18 +3,17 @@
 //! from the end of its claim.
 
 /// A copy of the payload elsewhere.
-pub(in super::super) struct Copy {
+pub struct Copy {
+    /// Where.
     pub site: usize,
+    /// Its controller died or was frozen since it last ordered it, so that nobody could stop it in time.
     pub orphaned: bool,
+    /// How long ago the last claim that its member held ended; negative while it lasts.
     pub claim_ended_ago_ms: i64,
 }
 
 /// What is wrong when a copy starts at `site` while those others run.
-pub(in super::super) fn beside(
-    site: usize,
-    mut copies: impl Iterator<Item = Copy>,
-    stop_budget_ms: i64,
-) -> Option<String> {
+pub fn beside(site: usize, mut copies: impl Iterator<Item = Copy>, stop_budget_ms: i64) -> Option<String> {
     let is_early = |copy: &Copy| !copy.orphaned || copy.claim_ended_ago_ms < stop_budget_ms;
     let early = copies.find(is_early)?;
     Some(format!(
