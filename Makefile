@@ -24,8 +24,9 @@ test: check ## Check everything and run all tests, from a fresh clone
 	$(MAKE) --no-print-directory --jobs=$(or $(JOBS),3) --keep-going --output-sync=target $(E2E)
 
 # The tests on real control planes wait most of the time, so a few files run side by side. The longest begins.
-E2E_FILES := $(basename $(notdir $(wildcard testing/tests/*.rs)))
-E2E := $(patsubst %,e2e-%,failover $(filter-out failover,$(E2E_FILES)))
+E2E_NAMES := $(sort $(basename $(notdir $(wildcard testing/tests/*.rs))) \
+	$(notdir $(patsubst %/main.rs,%,$(wildcard testing/tests/*/main.rs))))
+E2E := $(patsubst %,e2e-%,failover $(filter-out failover,$(E2E_NAMES)))
 .PHONY: $(E2E)
 $(E2E): e2e-%:
 	cargo test --package flagship-testing --test $*
