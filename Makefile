@@ -18,7 +18,9 @@ demo: ## Show a failover between three real control planes (KEEP=1 leaves them r
 	cargo run --package flagship-testing --bin demo -- $(if $(KEEP),--keep) $(if $(REMOVE),--remove)
 
 test: check ## Check everything and run all tests, from a fresh clone
-	cargo test --workspace --exclude flagship-testing
+	cargo test --workspace --exclude flagship-testing --exclude flagship-turmoil
+	@# By itself, since it needs more of tokio, with which everything else would be built once more.
+	cargo test --package flagship-turmoil
 	cargo test --package flagship-testing --lib --bins
 	cargo test --package flagship-testing --no-run
 	$(MAKE) --no-print-directory --jobs=$(or $(JOBS),3) --keep-going --output-sync=target $(E2E)
