@@ -27,6 +27,7 @@ use super::own_address::OwnAddress;
 use super::petition::Petition;
 use super::replica::Stake;
 use super::shared::{Objects, Shared};
+use super::silence::Silence;
 use super::sources::Sources;
 use super::store::{self, Store, Target, Written};
 use super::unreachable::Unreachable;
@@ -110,6 +111,7 @@ pub(super) struct Shell {
     /// Whether a leader did not let it go.
     was_needed: bool,
     finalizer: finalizer::Keeper,
+    silence: Silence,
     metrics: MemberMetrics,
 }
 
@@ -214,6 +216,7 @@ impl Shell {
             unled_since: None,
             was_needed: false,
             finalizer: finalizer::Keeper::default(),
+            silence: Silence::default(),
             shared,
             object,
         })
@@ -253,6 +256,7 @@ impl Shell {
                         if self.certificate.look(Instant::now()) {
                             self.take_credentials();
                         }
+                        self.tell_of_silence();
                         self.listen_anew();
                         self.finalizer.keep(&self.shared, &self.object);
                         self.take_petition();

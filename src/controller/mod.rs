@@ -30,6 +30,7 @@ mod report;
 mod secret;
 mod service;
 mod shared;
+mod silence;
 mod sources;
 mod store;
 mod supervisor;

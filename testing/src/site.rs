@@ -103,11 +103,12 @@ impl Site {
         self.address
     }
 
-    /// Lets everything run again that a test has frozen, killed or removed.
+    /// Lets everything run again that a test has frozen, killed, removed or spoiled.
     ///
     /// # Errors
     /// If something does not become ready.
-    pub(crate) async fn mend(&self) -> Result<()> {
+    pub async fn mend(&self) -> Result<()> {
+        self.answer_promptly();
         self.thaw_all()?;
         self.bring_back().await?;
         self.install().await?;
