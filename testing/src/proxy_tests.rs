@@ -159,7 +159,7 @@ async fn a_refusal_ends_a_watch_and_answers_as_an_api_server_does() {
     timeout(ARRIVES_WITHIN, ended).await.unwrap().ok();
     setting.client = connect(&setting.connector, &setting.proxy).await;
     setting.send("GET /watch HTTP/1.1\r\nHost: newyork\r\n\r\n").await;
-    let answer = setting.up_to("}}").await;
+    let answer = setting.up_to(r#""Failure"}"#).await;
     assert!(
         answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"),
         "{answer}"

@@ -109,6 +109,8 @@ impl Group {
             let member = site
                 .manifest(self.name, rank)
                 .with(self.field)
+                // There are no nodes, so the Pods never run.
+                .with("health: {startupTimeout: 1h, failureTimeout: 1h}")
                 .payload(&payload("first"));
             let member = match of_leader(site) {
                 true => member.ready(),

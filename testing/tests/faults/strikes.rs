@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use flagship_testing::{Answers, Overlap, PATIENCE, Part, Presence, Recorder, Site, TestResult};
+use futures::future::try_join_all;
 use hyper::StatusCode;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
@@ -82,7 +83,7 @@ async fn newyork_is_struck(blows: &[Blow]) -> TestResult {
     let terms = terms(&sites).await?;
     let recorder = record(&sites).await?;
     let edition = format!("{blows:?}");
-    let told = times_told(newyork, &KEPT).await?;
+    let told = try_join_all(GROUPS.map(|group| times_told(newyork, group))).await?;
     let is_reachable = matches!(blows, [Blow::Spoiled(_), ..]);
     for blow in blows {
         recorder.mark(&format!("newyork: {blow:?}"));
@@ -118,14 +119,16 @@ async fn newyork_is_struck(blows: &[Blow]) -> TestResult {
     for group in [&KEPT, &ELSEWHERE] {
         let agreed = group.leads_alone(&sites, group.preferred(&sites)).await?;
         assert_eq!(agreed, term(&terms, group), "{}", group.name);
+    }
+    GIVEN_UP.leads_alone(&sites, newyork).await?;
+    for (group, before) in GROUPS.iter().zip(told) {
+        let what = format!("what was not possible is told of {}", group.name);
         newyork
-            .wait_until("it is told what was not possible", PATIENCE, async |_| {
-                let said = times_told(newyork, group).await?;
-                Ok::<_, kube::Error>(said > told)
+            .wait_until(&what, PATIENCE, async |_| {
+                times_told(newyork, group).await.map(|told| told > before)
             })
             .await?;
     }
-    GIVEN_UP.leads_alone(&sites, newyork).await?;
     if is_reachable {
         wait_for_edition(newyork, &edition).await?;
     }
