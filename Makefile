@@ -18,9 +18,20 @@ demo: ## Show a failover between three real control planes (KEEP=1 leaves them r
 	cargo run --package flagship-testing --bin demo -- $(if $(KEEP),--keep) $(if $(REMOVE),--remove)
 
 test: check ## Check everything and run all tests, from a fresh clone
-	cargo test --workspace --exclude flagship-turmoil
+	cargo test --workspace --exclude flagship-testing --exclude flagship-turmoil
 	@# By itself, since it needs more of tokio, with which everything else would be built once more.
 	cargo test --package flagship-turmoil
+	cargo test --package flagship-testing --lib --bins
+	cargo test --package flagship-testing --no-run
+	$(MAKE) --no-print-directory --jobs=$(or $(JOBS),3) --keep-going --output-sync=target $(E2E)
+
+# The tests on real control planes wait most of the time, so a few files run side by side. The longest begins.
+E2E_NAMES := $(sort $(basename $(notdir $(wildcard testing/tests/*.rs))) \
+	$(notdir $(patsubst %/main.rs,%,$(wildcard testing/tests/*/main.rs))))
+E2E := $(patsubst %,e2e-%,failover $(filter-out failover,$(E2E_NAMES)))
+.PHONY: $(E2E)
+$(E2E): e2e-%:
+	cargo test --package flagship-testing --test $*
 
 check: ## Check format, lints and generated files, changing nothing
 	cargo fmt --all --check

@@ -12,11 +12,12 @@ use super::shared::Shared;
 use super::store::Store;
 use crate::api::DemotionPolicy;
 use crate::clock::boottime;
+use crate::cluster;
+use crate::cluster::{Access, AccessError, Catalog};
 use crate::election::{self, Order};
 use crate::observe::metrics::MemberMetrics;
 use crate::payload::{
-    self, Access, AccessError, Catalog, FaultMonitor, Inventory, NumberedOrder, ObjectState, Owner, Patience,
-    Payload, Phase, Runner,
+    self, FaultMonitor, Inventory, NumberedOrder, ObjectState, Owner, Patience, Payload, Phase, Runner,
 };
 
 /// A payload and the runner that carries it out.
@@ -34,7 +35,7 @@ pub(super) struct Application {
     orders_given: u64,
     /// Whether one of them was more than to hold.
     has_begun: bool,
-    claim: watch::Sender<Option<payload::Claim>>,
+    claim: watch::Sender<Option<cluster::Claim>>,
     status: watch::Receiver<payload::Status>,
     runner: CancellationToken,
     repairs: u64,
@@ -120,7 +121,7 @@ impl Application {
                 // A failover does not want to ask for kinds then.
                 let catalog = Arc::clone(&shared.catalog);
                 shared.tasks.spawn(async move {
-                    if let Err(error) = catalog.prepare(&payload).await {
+                    if let Err(error) = payload::prepare(&catalog, &payload).await {
                         tracing::debug!(%error, "the payload's kinds are asked for when they are needed");
                     }
                 });
@@ -212,7 +213,7 @@ impl Application {
     }
 
     /// What the runner may go by from now on.
-    pub(super) fn set_claim(&self, claim: Option<payload::Claim>) {
+    pub(super) fn set_claim(&self, claim: Option<cluster::Claim>) {
         self.claim.send_if_modified(|current| {
             let changed = *current != claim;
             *current = claim;

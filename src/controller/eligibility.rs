@@ -7,7 +7,8 @@ use rand::RngExt as _;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::payload::{Access, Catalog, Owner, Payload, Rehearsal, rehearse};
+use crate::cluster::{Access, Catalog};
+use crate::payload::{Owner, Payload, Rehearsal, rehearse};
 
 /// A dry run does not stand beside the writes of a move that has just been made, here or in the next cluster.
 const SETTLE: Duration = Duration::from_secs(2);

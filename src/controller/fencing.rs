@@ -12,7 +12,6 @@
 //! - Only what bears a term of this group from before this member's is touched, and nothing that comes back: then that
 //!   member's controller is at work, as it may be in a pair with quorum `None`.
 
-mod kubeconfig;
 mod removal;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use self::removal::{Removed, Source, Target};
+use super::kubeconfig;
 use super::secret::{Followed, Reading};
 use crate::api::FencedMember;
 use crate::election::{GroupId, MemberId, Part, Peer, Term, View};

@@ -27,6 +27,7 @@ use super::own_address::OwnAddress;
 use super::petition::Petition;
 use super::replica::Stake;
 use super::shared::{Objects, Shared};
+use super::silence::Silence;
 use super::sources::Sources;
 use super::store::{self, Store, Target, Written};
 use super::unreachable::Unreachable;
@@ -34,12 +35,13 @@ use super::{FOUND_WITHOUT_ANNOTATION, finalizer};
 use super::{callsign, certificate};
 use crate::api::{MemberRole, MultiCluster, MultiClusterStatus, REQUEST_ANNOTATION, ValidSpec};
 use crate::clock::boottime;
+use crate::cluster;
 use crate::election::{
     self, Command, Config, Durable, Duty, Fitness, Member, MemberId, MemoryId, Message, Order, Part, Profile,
     Tick,
 };
 use crate::observe::metrics::MemberMetrics;
-use crate::payload::{self, Inventory, Owner};
+use crate::payload::{Inventory, Owner};
 use crate::peer::Credentials;
 
 /// Written memories that wait to be heard of: one is under way at a time.
@@ -109,6 +111,7 @@ pub(super) struct Shell {
     /// Whether a leader did not let it go.
     was_needed: bool,
     finalizer: finalizer::Keeper,
+    silence: Silence,
     metrics: MemberMetrics,
 }
 
@@ -132,8 +135,8 @@ fn at(tick: Tick) -> Duration {
 }
 
 /// By CLOCK_BOOTTIME.
-fn claim(claim: election::Claim) -> payload::Claim {
-    payload::Claim {
+fn claim(claim: election::Claim) -> cluster::Claim {
+    cluster::Claim {
         term: claim.term,
         until: at(claim.until),
     }
@@ -213,6 +216,7 @@ impl Shell {
             unled_since: None,
             was_needed: false,
             finalizer: finalizer::Keeper::default(),
+            silence: Silence::default(),
             shared,
             object,
         })
@@ -252,6 +256,7 @@ impl Shell {
                         if self.certificate.look(Instant::now()) {
                             self.take_credentials();
                         }
+                        self.tell_of_silence();
                         self.listen_anew();
                         self.finalizer.keep(&self.shared, &self.object);
                         self.take_petition();

@@ -83,7 +83,7 @@ fn object(
     health: Option<(payload::Health, &str)>,
 ) -> payload::ObjectStatus {
     payload::ObjectStatus {
-        key: payload::ObjectKey {
+        key: crate::cluster::ObjectKey {
             group: String::new(),
             kind: "Pod".to_owned(),
             namespace: Some("shop".to_owned()),

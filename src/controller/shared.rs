@@ -14,9 +14,9 @@ use super::api_server::ApiServer;
 use super::load_balancer::LoadBalancer;
 use super::replica::Mandate;
 use crate::api::MultiCluster;
+use crate::cluster::{Access, AccessError, Catalog};
 use crate::observe::events::Events;
 use crate::observe::metrics::Metrics;
-use crate::payload::{Access, AccessError, Catalog};
 use crate::peer::Transport;
 
 /// A watch is begun anew after this long, since one whose connection was lost in silence is not noticed sooner: an edit

@@ -21,11 +21,11 @@ use super::shared::{Shared, WATCH_SECONDS};
 use super::turns::Turns;
 use super::{Options, replica, service};
 use crate::api::MultiCluster;
+use crate::cluster::{Access, AccessError, Catalog};
 use crate::observe::events;
 use crate::observe::health::Health;
 use crate::observe::metrics::Metrics;
 use crate::observe::serve::{ServeError, Server};
-use crate::payload::{Access, AccessError, Catalog};
 use crate::peer::{self, Transport};
 
 /// What a controller waits for that is not ready.

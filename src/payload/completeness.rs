@@ -8,13 +8,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::Value;
 
-use super::{
-    access::{Call, RequestError, encode_uri_part},
-    catalog::{Catalog, Kinds},
-    ledger::Failure,
-    remains::is_by_the_way,
-    write::Writer,
-};
+use super::{ledger::Failure, remains::is_by_the_way, write::Writer};
+use crate::cluster::{Call, Catalog, Kinds, RequestError, encode_uri_part};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";

@@ -13,7 +13,8 @@ use k8s_openapi::ByteString;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::{fate, inventory::OBJECTS_MAX, mark::ON_DEMOTION_ANNOTATION, object::ObjectKey};
+use super::{fate, inventory::OBJECTS_MAX, mark::ON_DEMOTION_ANNOTATION};
+use crate::cluster::ObjectKey;
 
 /// The largest payload text. etcd takes 1.5 MB for one object, and the MultiCluster that holds the text keeps its
 /// status, inventory included, in the same object.

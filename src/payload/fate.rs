@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::{mark::ON_DEMOTION_ANNOTATION, object::ObjectKey, rank::Rank};
+use super::{mark::ON_DEMOTION_ANNOTATION, rank::Rank};
 use crate::api::DemotionPolicy;
+use crate::cluster::ObjectKey;
 
 /// What becomes of an object that is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

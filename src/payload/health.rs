@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::object::ObjectKey;
+use crate::cluster::ObjectKey;
 
 /// How an object, or a payload as a whole, does. The worse is the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::object::ObjectKey;
+use crate::cluster::ObjectKey;
 
 /// The most objects that can be listed. An entry takes some 250 bytes of JSON with long names, so that a full list takes
 /// 500 kB of the 1.5 MB that etcd takes for one object; the payload's text may take 1 MiB of it. A payload may have half

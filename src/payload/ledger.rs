@@ -28,17 +28,15 @@ use serde_json::{Map, Value};
 use item::{Fault, Item, Live, Seen};
 
 use super::{
-    catalog::Kinds,
-    claim::{SERVER_TIMEOUT_MAX, latest_effect},
     decode::{Document, Payload},
     fate::Fate,
     inventory::{Entry, Inventory, OBJECTS_MAX},
     mark::{self, Owner, Stamp},
-    object::ObjectKey,
     order::{NumberedOrder, Order},
     status::ObjectState,
 };
 use crate::api::DemotionPolicy;
+use crate::cluster::{Kinds, ObjectKey, SERVER_TIMEOUT_MAX, latest_effect};
 
 /// The state of a runner.
 #[derive(Debug)]

@@ -11,7 +11,8 @@ use std::fmt;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::{decode::Document, object::ObjectKey};
+use super::decode::Document;
+use crate::cluster::ObjectKey;
 
 /// Selects the objects of one MultiCluster: 32 hexadecimal digits of the SHA-256 of its `namespace/name`, because a label
 /// cannot hold those themselves.
@@ -26,6 +27,9 @@ pub const TERM_ANNOTATION: &str = "flagship.dev/term";
 pub const DOCUMENT_ANNOTATION: &str = "flagship.dev/document";
 /// What becomes of the object when its cluster stops leading: `Delete`, `ScaleToZero` or `Keep`.
 pub const ON_DEMOTION_ANNOTATION: &str = "flagship.dev/on-demotion";
+
+/// The field manager of all that is written for payloads.
+pub(super) const FIELD_MANAGER: &str = "flagship";
 
 /// The MultiCluster whose payload an object belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]

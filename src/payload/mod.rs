@@ -1,18 +1,13 @@
 //! What the leader runs.
 
-mod access;
 mod backoff;
-mod catalog;
-mod claim;
 mod completeness;
 mod decode;
 mod fate;
 mod health;
 mod inventory;
 mod ledger;
-mod managers;
 mod mark;
-mod object;
 mod order;
 mod project;
 mod rank;
@@ -23,9 +18,6 @@ mod status;
 mod watches;
 mod write;
 
-pub use access::{Access, AccessError};
-pub(crate) use catalog::Kinds;
-pub use catalog::{Catalog, CatalogError};
 pub use decode::{DecodeError, Document, Payload, TEXT_BYTES_MAX};
 pub use health::{FaultMonitor, Finding, Health, Patience};
 pub use inventory::{Entry, Inventory, InventoryStore, OBJECTS_MAX, StoreError};
@@ -33,8 +25,7 @@ pub use mark::{
     DOCUMENT_ANNOTATION, GROUP_ANNOTATION, MULTICLUSTER_ANNOTATION, ON_DEMOTION_ANNOTATION, Owner,
     PAYLOAD_LABEL, TERM_ANNOTATION,
 };
-pub use object::ObjectKey;
-pub use order::{Claim, NumberedOrder, Order};
-pub use rehearsal::{Rehearsal, rehearse};
+pub use order::{NumberedOrder, Order};
+pub use rehearsal::{Rehearsal, prepare, rehearse};
 pub use runner::{Runner, foresee};
 pub use status::{ObjectState, ObjectStatus, Phase, Status};

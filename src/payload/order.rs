@@ -1,18 +1,9 @@
 //! What the election orders.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::decode::Payload;
 use crate::api::DemotionPolicy;
-
-/// The right to create and update, as granted by the election.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// The term that it was granted for.
-    pub term: u64,
-    /// When it ends, on the clock of [`crate::clock::boottime`].
-    pub until: Duration,
-}
 
 /// An order with its number: a status tells which one it answers.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! In which order objects are created; they are removed in the reverse.
 
-use super::object::ObjectKey;
+use crate::cluster::ObjectKey;
 
 /// Kinds by rank, after Helm's well-known order: what others refer to comes first. What admits, converts or extends
 /// requests comes last, since until its Pods run it would refuse everything that follows.

@@ -6,15 +6,12 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Map, Value};
 
 use super::{
-    access::{Access, Call},
-    catalog::{Catalog, Kinds},
     decode::{Document, Payload},
     ledger::{Failure, Outcome, scope_in_payload},
-    managers::FIELD_MANAGER,
-    mark::{self, Mark, Owner},
-    object::ObjectKey,
-    write::{Place, object},
+    mark::{self, FIELD_MANAGER, Mark, Owner},
+    write::object,
 };
+use crate::cluster::{Access, Call, Catalog, CatalogError, Kinds, ObjectKey, Place};
 
 /// So many requests are under way at once: few, since nobody waits for a rehearsal.
 const REQUESTS_AT_ONCE: usize = 4;
@@ -39,10 +36,24 @@ pub enum Rehearsal {
     Unknown(String),
 }
 
+/// Makes sure, ahead of time, that the kinds of a payload are known: a member that may have to start the payload does not want
+/// to ask then.
+///
+/// # Errors
+/// The API server did not tell its kinds. A kind that it does not know is no error here.
+pub async fn prepare(catalog: &Catalog, payload: &Payload) -> Result<(), CatalogError> {
+    let kinds = catalog.kinds();
+    let is_known = |document: &Document| kinds.get(&document.key, &document.version).is_some();
+    if !kinds.is_empty() && payload.documents().iter().all(is_known) {
+        return Ok(());
+    }
+    catalog.refresh().await
+}
+
 /// Asks the API server whether it would take the payload of this MultiCluster as `access`: each object is created, or
 /// applied where it is ours already, with `dryRun=All`.
 pub async fn rehearse(access: &Access, catalog: &Catalog, owner: &Owner, payload: &Payload) -> Rehearsal {
-    if let Err(error) = catalog.prepare(payload).await {
+    if let Err(error) = prepare(catalog, payload).await {
         return Rehearsal::Unknown(error.to_string());
     }
     let kinds = catalog.kinds();

@@ -7,14 +7,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    access::{Call, REQUESTS_MAX, RequestError},
-    catalog::{Catalog, Kinds},
     fate::replicas,
     ledger::{Failure, Outcome, Owners, Sweep, Swept},
     mark::{self, Mark, Owner},
-    object::ObjectKey,
-    write::{Place, Writer, collection_path, failed},
+    write::{Writer, failed},
 };
+use crate::cluster::{Call, Catalog, Kinds, ObjectKey, Place, REQUESTS_MAX, RequestError, collection_path};
 
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 

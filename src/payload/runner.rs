@@ -10,20 +10,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    access::{Access, REQUESTS_MAX},
-    catalog::{Catalog, Kinds},
-    claim::Guard,
     decode::Payload,
     inventory::{Inventory, InventoryStore, StoreError},
     ledger::{Action, Ledger, Outcome, Plan, Step, Swept},
     mark::Owner,
-    object::ObjectKey,
-    order::{Claim, NumberedOrder, Order},
+    order::{NumberedOrder, Order},
     status::Status,
     watches::Watches,
     write::Writer,
 };
 use crate::clock::boottime;
+use crate::cluster::{Access, Catalog, Claim, Guard, Kinds, ObjectKey, REQUESTS_MAX};
 
 /// A status is published no more often than this while requests are under way.
 const STATUS_INTERVAL: Duration = Duration::from_millis(50);

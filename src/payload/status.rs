@@ -1,9 +1,7 @@
 //! What a runner tells: how far it has come, and what is in its way.
 
-use super::{
-    health::{Finding, Health},
-    object::ObjectKey,
-};
+use super::health::{Finding, Health};
+use crate::cluster::ObjectKey;
 
 /// The newest state of a runner. It is published whole, so a slow reader misses steps but never the outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,11 +23,8 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{
-    access::Access,
-    ledger::{Ledger, WatchedKind},
-    object::ObjectKey,
-};
+use super::ledger::{Ledger, WatchedKind};
+use crate::cluster::{Access, ObjectKey};
 
 /// The API server ends a watch after this time, and a watch from which nothing came five seconds later is taken for dead:
 /// a connection that a firewall forgot is noticed within half a minute.

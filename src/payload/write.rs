@@ -3,13 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    access::{Access, Call, RequestError, encode_uri_part},
-    catalog::{Catalog, Kind},
-    claim::Guard,
     ledger::{Failure, Outcome, Step},
-    managers::{self, FIELD_MANAGER},
-    object::ObjectKey,
+    mark::FIELD_MANAGER,
 };
+use crate::cluster::{Access, Call, Catalog, Guard, ObjectKey, Place, RequestError, managers};
 
 /// Requests about objects, with what they need to know.
 #[derive(Clone)]
@@ -18,23 +15,6 @@ pub(super) struct Writer {
     pub(super) access: Access,
     /// As the controller, for what is no part of a payload: definitions, and Pods that must have ended.
     pub(super) own: Access,
-}
-
-/// Where an object is served.
-pub(super) fn collection_path(group: &str, version: &str, plural: &str, namespace: Option<&str>) -> String {
-    let root = if group.is_empty() {
-        "/api".to_owned()
-    } else {
-        format!("/apis/{}", encode_uri_part(group))
-    };
-    let (version, plural) = (encode_uri_part(version), encode_uri_part(plural));
-    match namespace {
-        Some(namespace) => format!(
-            "{root}/{version}/namespaces/{}/{plural}",
-            encode_uri_part(namespace)
-        ),
-        None => format!("{root}/{version}/{plural}"),
-    }
 }
 
 impl Writer {
@@ -153,10 +133,10 @@ impl Writer {
         // What has changed since may bear a higher term by now: that is for the ledger to see.
         let metadata = &current["metadata"];
         let is_as_seen = metadata["uid"] == uid && metadata["resourceVersion"] == resource_version;
-        if !is_as_seen || !managers::need_upgrade(&current) {
+        if !is_as_seen || !managers::need_upgrade(&current, FIELD_MANAGER) {
             return Outcome::Object(current);
         }
-        let patch = managers::upgrade_patch(&current);
+        let patch = managers::upgrade_patch(&current, FIELD_MANAGER);
         let call = Call::patch(place.object.clone())
             .with_query("fieldManager", FIELD_MANAGER)
             .with_body("application/json-patch+json", patch.to_string().into_bytes());
@@ -200,21 +180,6 @@ impl Writer {
             Err(error) if error.code() == Some(404) => Outcome::Gone,
             Err(error) => error.into(),
         }
-    }
-}
-
-/// Where one object is served.
-pub(super) struct Place {
-    pub(super) collection: String,
-    pub(super) object: String,
-}
-
-impl Place {
-    pub(super) fn of(key: &ObjectKey, version: &str, kind: &Kind) -> Self {
-        let namespace = key.namespace.as_deref().filter(|_| kind.namespaced);
-        let collection = collection_path(&key.group, version, &kind.plural, namespace);
-        let object = format!("{collection}/{}", encode_uri_part(&key.name));
-        Self { collection, object }
     }
 }
 

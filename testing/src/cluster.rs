@@ -24,6 +24,7 @@ use crate::manifest;
 use crate::pki::Pki;
 use crate::process::{Lifetime, Process};
 use crate::process_list::ProcessList;
+use crate::proxy::Proxy;
 use crate::run_folder::{self, RunFolder};
 
 mod faults;
@@ -43,6 +44,7 @@ pub struct ClusterOptions {
     ip: Option<Ipv4Addr>,
     /// Where a cluster that outlives this process keeps its files.
     background: Option<PathBuf>,
+    proxy: bool,
 }
 
 impl ClusterOptions {
@@ -53,6 +55,7 @@ impl ClusterOptions {
             pods: false,
             ip: None,
             background: None,
+            proxy: false,
         }
     }
 
@@ -67,6 +70,14 @@ impl ClusterOptions {
     #[must_use]
     pub fn on(mut self, ip: Ipv4Addr) -> Self {
         self.ip = Some(ip);
+        self
+    }
+
+    /// Lets Flagship's controllers reach the API server through a proxy only, whose answers a test may spoil by
+    /// [`Cluster::set_answers`].
+    #[must_use]
+    pub fn behind_proxy(mut self) -> Self {
+        self.proxy = true;
         self
     }
 
@@ -102,6 +113,8 @@ pub struct Cluster {
     lifetime: Lifetime,
     config: kube::Config,
     server: SocketAddr,
+    /// What Flagship's controllers have before the API server.
+    proxy: Option<Proxy>,
     authority: String,
     parts: Vec<(Part, Arc<Process>)>,
     controllers: Mutex<Vec<Arc<Process>>>,
@@ -189,6 +202,7 @@ impl Cluster {
         let administrator = pki.client("administrator", &["system:masters"])?;
         let kubeconfig_file = site.administrator_kubeconfig();
         let server = SocketAddr::new(ip, api_server);
+        let proxy = options.proxy.then(|| Proxy::start(server, &pki)).transpose()?;
         let credential = Credential::Certificate(&administrator);
         let context = context_name(name);
         let config = kubeconfig::kubeconfig(
@@ -221,6 +235,7 @@ impl Cluster {
             folder,
             lifetime,
             server,
+            proxy,
             authority: pki.authority_certificate(),
             parts,
             controllers: Mutex::default(),
@@ -426,9 +441,9 @@ impl Cluster {
         &self.config
     }
 
-    /// The API server's address, as a kubeconfig has it.
+    /// The address by which controllers reach the API server, as a kubeconfig has it.
     pub(crate) fn server(&self) -> String {
-        server_url(self.server)
+        server_url(self.proxy.as_ref().map_or(self.server, Proxy::address))
     }
 
     /// Where the API server listens.

@@ -18,6 +18,32 @@ use crate::error::{Error, Result};
 /// How long a test waits for something that is to happen at all. What it measures is another matter.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A payload: what a web server shows.
+pub const CONTENT: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: web-content}
+data: {index.html: hello}
+";
+
+/// A payload: what a web server shows, and the web server.
+pub const WEB: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: web-content}
+data: {index.html: hello}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: nginx}]}
+";
+
 /// A cluster with a Flagship controller, installed as it ships.
 #[derive(Debug)]
 pub struct Site {
@@ -77,11 +103,12 @@ impl Site {
         self.address
     }
 
-    /// Lets everything run again that a test has frozen, killed or removed.
+    /// Lets everything run again that a test has frozen, killed, removed or spoiled.
     ///
     /// # Errors
     /// If something does not become ready.
-    pub(crate) async fn mend(&self) -> Result<()> {
+    pub async fn mend(&self) -> Result<()> {
+        self.answer_promptly();
         self.thaw_all()?;
         self.bring_back().await?;
         self.install().await?;

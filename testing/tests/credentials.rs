@@ -8,18 +8,11 @@
 
 use std::time::Duration;
 
-use flagship_testing::{SharedSites, Site, TestResult, Turn};
+use flagship_testing::{CONTENT, SharedSites, Site, TestResult, Turn};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use tokio::time::sleep;
 
 static SITES: SharedSites<3> = SharedSites::new(["newyork", "sheffield", "gotham"]);
-
-const PAYLOAD: &str = "\
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: web-content}
-data: {index.html: hello}
-";
 
 /// Longer than a lease and two elections at profile Balanced.
 const QUIET: Duration = Duration::from_secs(8);
@@ -39,7 +32,7 @@ async fn newyork_leads<'a>(
 ) -> TestResult {
     let [newyork, sheffield, gotham] = &**turn;
     for (site, rank) in [(newyork, 10), (sheffield, 5), (gotham, 3)] {
-        let mut manifest = site.manifest("CALLSIGN", rank).payload(PAYLOAD);
+        let mut manifest = site.manifest("CALLSIGN", rank).payload(CONTENT);
         manifest = manifest.joins(&[newyork, sheffield, gotham]);
         if rank == 10 {
             manifest = manifest.ready();

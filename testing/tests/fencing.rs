@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use flagship_testing::{
     Failure, History, Manifest, PATIENCE, Part, Presence, Recorder, Selection, SharedSites, Site, TestResult,
-    Turn,
+    Turn, WEB,
 };
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -23,23 +23,6 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 static SITES: SharedSites<3> = SharedSites::new(["newyork", "sheffield", "gotham"]);
-
-const PAYLOAD: &str = "\
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: web-content}
-data: {index.html: hello}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: nginx}]}
-";
 
 /// The rights that a cluster gives the others, as they ship.
 const RIGHTS: &str = include_str!("../../manifests/fencing.yaml");
@@ -75,7 +58,7 @@ fn fencing_of(name: &str) -> String {
 }
 
 fn member(turn: &Turn<'_, 3>, site: &Site, rank: i64) -> Manifest {
-    let manifest = site.manifest(&turn.namespace, rank).payload(PAYLOAD);
+    let manifest = site.manifest(&turn.namespace, rank).payload(WEB);
     // Long enough for a busy machine: a receipt ends the wait, so that only its absence costs time.
     manifest.with("timing: {stopBudget: 10s}")
 }

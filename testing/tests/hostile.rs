@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flagship::peer::{self, Callsign, Credentials, Limits, To, Transport, Versions};
-use flagship_testing::{PATIENCE, Site, TestResult, sites};
+use flagship_testing::{CONTENT, PATIENCE, Site, TestResult, sites};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use k8s_openapi::api::events::v1::Event;
@@ -36,13 +36,6 @@ use tls::{Tls, connect_from};
 
 const NAMESPACE: &str = "default";
 const CALLSIGN: &str = "correct horse battery staple";
-const PAYLOAD: &str = "\
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: web-content}
-data: {index.html: hello}
-";
-
 /// Longer than the transport waits for a hello and a proof of a stranger, with room for a busy machine.
 const ALL_CLOSED_WITHIN: Duration = Duration::from_secs(60);
 /// What a stranger is answered in, or closed; the transport's own limit is 3 s.
@@ -131,7 +124,7 @@ impl Fleet {
     async fn apply(&self, place: usize, through: &str) -> TestResult {
         let site = &self.sites[place];
         let own = format!("{}:9990", site.address());
-        let mut manifest = site.manifest("CALLSIGN", [10, 5, 3][place]).payload(PAYLOAD);
+        let mut manifest = site.manifest("CALLSIGN", [10, 5, 3][place]).payload(CONTENT);
         if place == 0 {
             manifest = manifest.ready();
         }

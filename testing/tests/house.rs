@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["controller", "witness"],
     &["mail"],
     &["election", "peer", "payload", "mirror", "fleet", "observe"],
-    &["api"],
+    &["api", "cluster"],
     &["clock", "system"],
 ];
 

@@ -7,40 +7,21 @@
     reason = "a test fails by panicking"
 )]
 
-use std::collections::BTreeSet;
+#[path = "partition/group.rs"]
+mod group;
+
 use std::time::Duration;
 
-use flagship::api::MultiClusterStatus;
-use flagship_testing::{
-    Cluster, History, Networked, PATIENCE, Presence, Recorder, Result, Selection, SharedNetwork, Site,
-    TestResult, can_build_networks, condition,
-};
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::ConfigMap;
+use flagship_testing::{Networked, Presence, SharedNetwork, TestResult, can_build_networks, condition};
 use tokio::time::sleep;
+
+use group::{Group, copies};
 
 static NETWORK: SharedNetwork<3> = SharedNetwork::new(["newyork", "sheffield", "gotham"]);
 
 /// Longer than a cut-off site of profile Balanced is waited for before another may start: lease, stop budget and two
 /// rounds of an election.
 const LONG: Duration = Duration::from_secs(10);
-
-const PAYLOAD: &str = "
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: page, labels: {app: web}}
-data: {index.html: hello}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, labels: {app: web}}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: nginx}]}
-";
 
 #[tokio::test]
 async fn a_leader_that_is_cut_off_stops_before_another_starts_and_is_given_the_lead_again() -> TestResult {
@@ -215,135 +196,4 @@ async fn a_follower_that_is_cut_off_and_comes_back_also_started_anew_disturbs_no
     let history = group.dissolve().await?;
     assert_eq!(copies(&history), ["newyork"], "{history}");
     Ok(())
-}
-
-/// One group of MultiClusters, in a namespace of its own. The first site founds it, and each ranks above the next.
-struct Group<'a> {
-    namespace: &'static str,
-    sites: Vec<&'a Site>,
-    /// The term in which the first site led the whole group.
-    term: i64,
-    recorder: Recorder,
-}
-
-impl<'a> Group<'a> {
-    /// Returns when the first site leads and the others follow.
-    async fn form(callsign: &'static str, sites: &[&'a Site], quorum: &str) -> Result<Group<'a>> {
-        let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {callsign}}}}}");
-        for site in sites {
-            site.apply(&namespace).await?;
-        }
-        let clusters: Vec<&Cluster> = sites.iter().map(|site| &***site).collect();
-        let selection = Selection::new()
-            .kind::<ConfigMap>()
-            .kind::<Deployment>()
-            .kind::<ReplicaSet>()
-            .in_namespace(callsign)
-            .labelled("app=web");
-        let mut group = Group {
-            namespace: callsign,
-            sites: sites.to_vec(),
-            term: 0,
-            recorder: Recorder::start(&clusters, selection).await?,
-        };
-        let quorum = format!("quorum: {quorum}");
-        let member = |site: &Site, rank| site.manifest(callsign, rank).with(&quorum).payload(PAYLOAD);
-        let founder = sites[0];
-        founder
-            .apply_in(callsign, &member(founder, 30).ready().yaml())
-            .await?;
-        for (site, rank) in sites[1..].iter().zip([20, 10]) {
-            site.apply_in(callsign, &member(site, rank).joins(&[founder]).yaml())
-                .await?;
-        }
-        group.term = group.wait_until_led_by(founder).await?;
-        Ok(group)
-    }
-
-    /// Waits until all sites agree that this one leads, and returns its term.
-    async fn wait_until_led_by(&self, leader: &Site) -> Result<i64> {
-        self.wait_until_agreed(leader, &self.sites).await
-    }
-
-    /// Waits until these sites agree on the leader, its term and the group's members, and the leader alone has the
-    /// payload. Returns the term.
-    async fn wait_until_agreed(&self, leader: &Site, sites: &[&Site]) -> Result<i64> {
-        let what = format!("{} leads all that it reaches", leader.name());
-        let mut agreed = None;
-        leader
-            .wait_until(&what, PATIENCE, async |_| {
-                let own = leader
-                    .status(self.namespace)
-                    .await
-                    .map_err(|error| error.to_string())?;
-                if condition(&own, "PayloadApplied") != Some("True") {
-                    return Err(format!("{} has not applied the payload", leader.name()));
-                }
-                for site in sites {
-                    let status = site
-                        .status(self.namespace)
-                        .await
-                        .map_err(|error| error.to_string())?;
-                    let known = status.leader.as_ref().map(|leader| leader.name.as_str());
-                    if known != Some(leader.name())
-                        || status.term != own.term
-                        || members(&status) != members(&own)
-                        || members(&status).len() != self.sites.len()
-                        || is_idle(&status) == (site.name() == leader.name())
-                    {
-                        return Err(format!("{} says {status:?}", site.name()));
-                    }
-                }
-                agreed = own.term;
-                Ok(true)
-            })
-            .await?;
-        Ok(agreed.unwrap())
-    }
-
-    /// Waits until a site neither leads nor has anything of the payload.
-    async fn wait_until_idle(&self, site: &Site) -> Result<()> {
-        let what = format!("{} runs nothing", site.name());
-        site.wait_until(&what, PATIENCE, async |_| {
-            site.status(self.namespace).await.map(|status| is_idle(&status))
-        })
-        .await
-    }
-
-    /// Deletes the group, the leader last, and tells what happened.
-    async fn dissolve(self) -> Result<History> {
-        for site in self.sites.iter().rev() {
-            let delete = [
-                "delete",
-                "multicluster",
-                site.name(),
-                "--namespace",
-                self.namespace,
-            ];
-            site.kubectl(&delete).await?;
-        }
-        self.recorder.finish().await
-    }
-}
-
-fn members(status: &MultiClusterStatus) -> BTreeSet<&str> {
-    status.members.iter().map(|member| member.id.as_str()).collect()
-}
-
-fn is_idle(status: &MultiClusterStatus) -> bool {
-    let payload = status.payload.iter().flat_map(|payload| &payload.objects);
-    !status.leading && payload.into_iter().all(|object| !object.owned)
-}
-
-/// The clusters that had the payload, one after another, which must be the same for each of its objects.
-fn copies(history: &History) -> Vec<&str> {
-    let mut sequences = BTreeSet::new();
-    for key in history.keys() {
-        let mut spans: Vec<_> = history.spans().iter().filter(|span| span.key == *key).collect();
-        // While a cluster was too busy to answer, its object is told of in pieces.
-        spans.dedup_by_key(|span| &span.uid);
-        sequences.insert(spans.iter().map(|span| span.cluster.as_str()).collect::<Vec<_>>());
-    }
-    assert_eq!(sequences.len(), 1, "{sequences:?}\n{history}");
-    sequences.pop_first().unwrap()
 }

@@ -8,16 +8,10 @@
 
 use std::time::Duration;
 
-use flagship_testing::{PATIENCE, Site, TestResult, Witness, sites};
+use flagship_testing::{CONTENT, PATIENCE, Site, TestResult, Witness, sites};
 use tokio::time::sleep;
 
 const GROUP: &str = "default";
-const PAYLOAD: &str = "\
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: web-content}
-data: {index.html: hello}
-";
 /// Longer than any lease, stop budget or election at profile Balanced: what has not moved by then stays.
 const QUIET: Duration = Duration::from_secs(7);
 
@@ -38,14 +32,14 @@ async fn identity_of_witness(site: &Site) -> flagship_testing::Result<Option<Str
 #[tokio::test]
 async fn a_witness_decides_between_two_clusters() -> TestResult {
     let [newyork, sheffield] = sites(["newyork", "sheffield"]).await?;
-    let manifest = newyork.manifest("witnessed", 10).ready().payload(PAYLOAD);
+    let manifest = newyork.manifest("witnessed", 10).ready().payload(CONTENT);
     newyork.apply_in(GROUP, &manifest.yaml()).await?;
     newyork.wait_until_leading(GROUP).await?;
     let witness = Witness::start("witnessed", &[&newyork, &sheffield]).await?;
     let manifest = sheffield
         .manifest("witnessed", 5)
         .joins(&[&newyork])
-        .payload(PAYLOAD);
+        .payload(CONTENT);
     sheffield.apply_in(GROUP, &manifest.yaml()).await?;
     sheffield.wait_until_following(GROUP, &newyork).await?;
     let first = identity_of_witness(&newyork).await?;

@@ -8,7 +8,7 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 
 use super::super::install::is_ours;
 use super::{Error, request};
-use crate::payload::Kinds;
+use crate::cluster::Kinds;
 
 /// One object in the Namespace.
 struct Seen {

@@ -13,22 +13,23 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::kubeconfig::{self, Unusable};
 use super::{Outcome, Report};
 use crate::api::MultiCluster;
+use crate::cluster::{Access, AccessError, Catalog};
+use crate::controller::kubeconfig::{self, Unusable};
 use crate::controller::reading::readable;
 use crate::controller::secret::Reading;
 use crate::controller::store;
 use crate::election::{GroupId, MemberId, Term};
 use crate::payload::{
-    self, Access, AccessError, Catalog, Inventory, InventoryStore, NumberedOrder, ObjectState, Order, Owner,
-    Payload, Phase, Runner, StoreError,
+    self, Inventory, InventoryStore, NumberedOrder, ObjectState, Order, Owner, Payload, Phase, Runner,
+    StoreError,
 };
 
 /// A server that has not accepted a connection by then is tried again later.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take, connecting included.
-pub(super) const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// After an attempt that failed, at first and at last: an API server that comes back is noticed within a minute.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
@@ -133,8 +134,7 @@ pub(super) async fn keep_looking(
 }
 
 async fn look(source: &mut Source, name: &str, id: MemberId) -> Result<(), RemovalError> {
-    let kubeconfig = source.kubeconfig().await?;
-    let access = kubeconfig::access(&source.secret, kubeconfig).await?;
+    let access = source.access().await?;
     find(&access, name, id).await.map(|_| ())
 }
 
@@ -188,8 +188,7 @@ async fn attempt(
     reporter: &Reporter<'_>,
 ) -> Result<Removed, RemovalError> {
     let begun = Instant::now();
-    let kubeconfig = source.kubeconfig().await?;
-    let access = kubeconfig::access(&source.secret, kubeconfig).await?;
+    let access = source.access().await?;
     let object = find(&access, &target.name, target.member).await?;
     let owner = Owner {
         namespace: object.namespace().unwrap_or_default(),
@@ -266,7 +265,15 @@ async fn until_gone(
 }
 
 impl Source {
-    /// The kubeconfig, once it was read.
+    /// How the cluster is reached, once its kubeconfig was read.
+    async fn access(&mut self) -> Result<kubeconfig::Access, Unusable> {
+        let kubeconfig = self.kubeconfig().await?;
+        let mut access = kubeconfig::access(&self.secret, kubeconfig).await?;
+        access.config.connect_timeout = Some(CONNECT_TIMEOUT);
+        access.config.read_timeout = Some(LOOK_TIMEOUT);
+        Ok(access)
+    }
+
     async fn kubeconfig(&mut self) -> Result<Kubeconfig, Unusable> {
         loop {
             let reading = self.readings.borrow_and_update().clone();

@@ -41,6 +41,15 @@ impl Shell {
         self.announcer.tell(warning, action, reason, note);
     }
 
+    /// Tells when the API server does not take writes in time, and when it does again.
+    pub(super) fn tell_of_silence(&mut self) {
+        let may_act = self.shared.mandate.holds();
+        if let Some(news) = self.silence.look(may_act, Instant::now()) {
+            let note = news.note(jiff::Timestamp::now());
+            self.tell(true, "Serving", news.reason(), note);
+        }
+    }
+
     /// Writes the status, if it says something new.
     pub(super) fn inform(&mut self) {
         if !std::mem::take(&mut self.dirty) {
@@ -51,6 +60,7 @@ impl Shell {
         let view = self.member.as_ref().map(|member| member.view(tick));
         self.tend_fences(view.as_ref());
         let mut troubles = Vec::new();
+        troubles.extend(self.silence.trouble());
         troubles.extend(self.ear.error().map(|error| ("CannotListen", error.to_owned())));
         let secrets = [self.callsign.trouble(), self.certificate.trouble()];
         let secrets = secrets.into_iter().flatten();

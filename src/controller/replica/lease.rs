@@ -9,7 +9,7 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
 use super::vigil::{Claims, Reading};
-use crate::payload::Claim;
+use crate::cluster::Claim;
 
 /// For how long a renewal holds: the Lease's own field counts whole seconds.
 const LENGTH: &str = "flagship.dev/lease-milliseconds";

@@ -30,12 +30,12 @@ use tokio::time::{sleep, timeout};
 pub(crate) use self::label::ACTIVE_LABEL;
 use self::label::Pods;
 use self::lease::{Handle, Written, holder, standby};
-use self::tenure::Tenure;
+use self::tenure::{Pace, Tenure};
 use self::vigil::{Claims, Verdict, Vigil};
 use crate::clock::boottime;
+use crate::cluster::Claim;
 use crate::election::MemberId;
 use crate::observe::health::Health;
-use crate::payload::Claim;
 
 /// The Lease of controllers that serve all namespaces; that of one which serves a single one is named after it as well.
 const LEASE: &str = "flagship-controller";
@@ -119,6 +119,7 @@ pub(super) struct Active {
     /// What was last said of a replica that stands by, and when it was first heard.
     standby: Option<(String, Duration)>,
     length: Duration,
+    pace: Pace,
     failing: bool,
 }
 
@@ -171,6 +172,7 @@ pub(super) async fn stand_by(
         stakes,
         standby: None,
         length: taken.length,
+        pace: Pace::default(),
         failing: false,
     };
     active.take(&taken.lease);
@@ -234,9 +236,9 @@ impl Watching {
             }
             Verdict::Take { claims } => claims,
         };
-        let length = found.as_ref().map_or(tenure::length(None, false), |lease| {
-            lease::reading(lease).length.min(tenure::length(None, false))
-        });
+        let longest = tenure::length(None, false, Pace::default());
+        let told = found.as_ref().map(|lease| lease::reading(lease).length);
+        let length = told.map_or(longest, |told| told.min(longest));
         let asked_at = boottime();
         let none = Claims::new();
         let taking = self.handle.take(found.as_ref(), length, &none, Timestamp::now());
@@ -310,7 +312,7 @@ impl Active {
     async fn renew(&mut self) -> Option<String> {
         let asked_at = boottime();
         let shortest = lock(&self.stakes).values().map(|stake| stake.lease).min();
-        self.length = tenure::length(shortest, self.has_standby(asked_at));
+        self.length = tenure::length(shortest, self.has_standby(asked_at), self.pace);
         self.tenure.asked(asked_at, self.length);
         self.publish();
         let claims = self.claims_left();
@@ -318,17 +320,25 @@ impl Active {
             .handle
             .renew(&self.version, self.length, &claims, Timestamp::now());
         match timeout(self.length, renewal).await {
-            Ok(Ok(Written::Done(lease))) => {
-                self.take(&lease);
-                self.tenure.granted(asked_at, self.length);
-                self.publish();
-                self.failing = false;
-            }
+            Ok(Ok(Written::Done(lease))) => self.granted(asked_at, &lease),
             Ok(Ok(Written::Changed)) => return self.look_again().await,
             Ok(Err(error)) => self.fail(&error),
-            Err(_) => self.fail(&"no answer"),
+            Err(_) => self.unanswered(),
         }
         None
+    }
+
+    fn granted(&mut self, asked_at: Duration, lease: &Lease) {
+        self.pace.answered(boottime().saturating_sub(asked_at));
+        self.take(lease);
+        self.tenure.granted(asked_at, self.length);
+        self.publish();
+        self.failing = false;
+    }
+
+    fn unanswered(&mut self) {
+        self.pace.unanswered(self.length);
+        self.fail(&"no answer");
     }
 
     /// The Lease was changed: by who says that it stands by, by this replica's own renewal that was not answered, by
@@ -341,7 +351,7 @@ impl Active {
                 return None;
             }
             Err(_) => {
-                self.fail(&"no answer");
+                self.unanswered();
                 return None;
             }
         };
@@ -364,16 +374,11 @@ impl Active {
             }
         };
         match written {
-            Ok(Ok(Written::Done(lease))) => {
-                self.take(&lease);
-                self.tenure.granted(asked_at, self.length);
-                self.publish();
-                self.failing = false;
-            }
+            Ok(Ok(Written::Done(lease))) => self.granted(asked_at, &lease),
             // It is tried again in a moment.
             Ok(Ok(Written::Changed)) => {}
             Ok(Err(error)) => self.fail(&error),
-            Err(_) => self.fail(&"no answer"),
+            Err(_) => self.unanswered(),
         }
         None
     }

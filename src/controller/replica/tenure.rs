@@ -8,12 +8,38 @@ const LENGTH_MAX: Duration = Duration::from_secs(3);
 /// The renewals of the shortest one, ten a second, are no load for an API server yet.
 const LENGTH_MIN: Duration = Duration::from_millis(300);
 
+/// A renewal is given this many times as long as answers have taken lately: one that is sent a third of that later still comes
+/// in time.
+const ANSWERS: u32 = 3;
+/// No answer is waited for longer than this.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
 /// For how long each renewal of the Lease holds. A replica that stands by takes over when it has seen none for so long,
-/// and is then to be elected before the former one's claim is over: two fifths of the lease leave time for that.
-pub(super) fn length(shortest_lease: Option<Duration>, has_standby: bool) -> Duration {
-    match shortest_lease {
+/// and is then to be elected before the former one's claim is over: two fifths of the lease leave time for that. With an API
+/// server that answers slowly it takes longer; the active replica would lose its tenure at each renewal otherwise.
+pub(super) fn length(shortest_lease: Option<Duration>, has_standby: bool, pace: Pace) -> Duration {
+    let length = match shortest_lease {
         Some(lease) if has_standby => (lease * 2 / 5).clamp(LENGTH_MIN, LENGTH_MAX),
         _ => LENGTH_MAX,
+    };
+    length.max(pace.slowest * ANSWERS)
+}
+
+/// How long the API server has taken lately.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pace {
+    slowest: Duration,
+}
+
+impl Pace {
+    /// It has answered. A slow answer is forgotten little by little, within some twenty renewals.
+    pub(super) fn answered(&mut self, took: Duration) {
+        self.slowest = took.max(self.slowest * 7 / 8).min(ANSWER_MAX);
+    }
+
+    /// It has not, within this time.
+    pub(super) fn unanswered(&mut self, within: Duration) {
+        self.slowest = self.slowest.max((within * 2).min(ANSWER_MAX));
     }
 }
 
@@ -84,10 +110,32 @@ mod tests {
 
     #[test]
     fn it_is_held_for_two_fifths_of_the_shortest_lease_where_another_replica_stands_by() {
+        let length = |lease, has_standby| length(lease, has_standby, Pace::default());
         assert_eq!(length(Some(MS(3_000)), true), MS(1_200));
         assert_eq!(length(Some(MS(600)), true), MS(300));
         assert_eq!(length(Some(MS(15_000)), true), MS(3_000));
         assert_eq!(length(Some(MS(600)), false), MS(3_000));
         assert_eq!(length(None, true), MS(3_000));
+    }
+
+    #[test]
+    fn it_is_held_longer_while_the_api_server_answers_slowly() {
+        let mut pace = Pace::default();
+        pace.answered(MS(40));
+        assert_eq!(length(Some(MS(3_000)), true, pace), MS(1_200));
+        pace.unanswered(MS(1_200));
+        assert_eq!(length(Some(MS(3_000)), true, pace), MS(7_200));
+        pace.answered(MS(5_000));
+        assert_eq!(length(Some(MS(3_000)), true, pace), MS(15_000));
+        pace.unanswered(MS(15_000));
+        assert_eq!(
+            length(None, false, pace),
+            MS(30_000),
+            "nothing is waited for longer"
+        );
+        for _ in 0..30 {
+            pace.answered(MS(40));
+        }
+        assert_eq!(length(Some(MS(3_000)), true, pace), MS(1_200));
     }
 }

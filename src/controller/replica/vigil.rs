@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::cluster::Claim;
 use crate::election::MemberId;
-use crate::payload::Claim;
 
 /// What the Lease says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! The payload's inventory as it stands in the status, among the payload's objects.
 
 use crate::api::{MultiClusterStatus, ObjectState, PayloadObject};
-use crate::payload::{Entry, Inventory, ObjectKey};
+use crate::cluster::ObjectKey;
+use crate::payload::{Entry, Inventory};
 
 /// Which inventory the status lists, and which it is to list.
 #[derive(Debug, Default)]

@@ -95,9 +95,10 @@ fn digest(record: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::cluster::ObjectKey;
     use crate::controller::store::listing::list;
     use crate::election::MemoryId;
-    use crate::payload::{Entry, Inventory, ObjectKey};
+    use crate::payload::{Entry, Inventory};
 
     #[test]
     fn memory_reads_back_and_an_altered_one_is_told() {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::{
     api::DemotionPolicy,
+    cluster::ObjectKey,
     payload::{
         fate::{Fate, Replicas, fate},
         health::Finding,
         mark::Stamp,
-        object::ObjectKey,
         project::Projection,
         rank::Rank,
         status::ObjectState,

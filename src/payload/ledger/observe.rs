@@ -10,16 +10,16 @@ use super::{
     WatchedKind,
     trouble::{CONTESTED, REFUSED, cut},
 };
+use crate::cluster::{Kinds, ObjectKey, managers};
 use crate::payload::{
     backoff::Backoff,
-    catalog::Kinds,
     decode::Document,
     fate::{self, Fate, fate},
     health::{Finding, examine},
     inventory::{Inventory, StoreError},
-    managers,
-    mark::{self, MULTICLUSTER_ANNOTATION, Mark, ON_DEMOTION_ANNOTATION, PAYLOAD_LABEL, Stamp},
-    object::ObjectKey,
+    mark::{
+        self, FIELD_MANAGER, MULTICLUSTER_ANNOTATION, Mark, ON_DEMOTION_ANNOTATION, PAYLOAD_LABEL, Stamp,
+    },
     project::{contains, project},
     status::ObjectState,
 };
@@ -410,7 +410,7 @@ impl Ledger {
                 health,
                 message: cut(message),
             },
-            needs_upgrade: managers::need_upgrade(object),
+            needs_upgrade: managers::need_upgrade(object, FIELD_MANAGER),
             serves,
         });
         if written && running && item.document.is_some() && !item.right {
@@ -548,7 +548,7 @@ fn is_emptied(key: &ObjectKey, object: &Value, document: &Document) -> bool {
     says_none
         && fate::has_replicas(key)
         && fate::replicas(object).wanted == 0
-        && managers::own_replicas(object)
+        && managers::owns(object, FIELD_MANAGER, ["f:spec", "f:replicas"])
 }
 
 fn texts(list: &Value) -> Vec<String> {

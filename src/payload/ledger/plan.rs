@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::{Action, Fault, Item, Ledger, Mode, SAVE_DELAY, Seen, Step, SweepState};
 use crate::{
     api::DemotionPolicy,
+    cluster::ObjectKey,
     payload::{
         fate::Fate,
         inventory::OBJECTS_MAX,
-        object::ObjectKey,
         rank::{Rank, Stage},
         status::ObjectState,
     },
@@ -297,6 +297,11 @@ impl Ledger {
             else {
                 continue;
             };
+            if let (Seen::Absent, Some(until), false) = (&item.seen, item.maybe_until, item.busy) {
+                // A creation without an answer may still take effect. Until then the rest must not run on.
+                plan.wait_until(until);
+                continue;
+            }
             let stage = item.rank.stage();
             if let Some((open, is_passable)) = open
                 && stage < open
@@ -420,9 +425,7 @@ fn next_removal(item: &Item, key: &ObjectKey, policy: Option<DemotionPolicy>, no
             resource_version: live.resource_version.clone(),
             foreground: item.rank.may_own_processes(),
         },
-        // A creation without an answer may still take effect.
-        Seen::Absent => return item.maybe_until.map_or(Next::Nothing, Next::WaitUntil),
-        Seen::Foreign(_) => return Next::Nothing,
+        Seen::Absent | Seen::Foreign(_) => return Next::Nothing,
     };
     if now < item.due {
         Next::WaitUntil(item.due)

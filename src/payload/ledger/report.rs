@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{Item, Ledger, Mode, Seen, SweepState, trouble::REPAIRS_AT_ONCE};
+use crate::cluster::ObjectKey;
 use crate::payload::{
     fate::Fate,
     health::{Finding, Health},
     inventory::OBJECTS_MAX,
     mark::TERM_ANNOTATION,
-    object::ObjectKey,
     status::{ObjectState, ObjectStatus, Phase, Status},
 };
 

@@ -7,7 +7,8 @@ use std::{
 
 use serde_json::Value;
 
-use crate::payload::{inventory::Inventory, object::ObjectKey};
+use crate::cluster::ObjectKey;
+use crate::payload::inventory::Inventory;
 
 /// What to do next. The runner carries it out and tells the ledger how it went.
 #[derive(Clone, Debug, PartialEq)]

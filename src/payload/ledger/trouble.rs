@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{Failure, Fault, Ledger, Mode, SAVE_DELAY, Seen, Step};
-use crate::payload::{backoff::Backoff, object::ObjectKey, status::ObjectState};
+use crate::cluster::ObjectKey;
+use crate::payload::{backoff::Backoff, status::ObjectState};
 
 /// The server answers, but not now: soon tried again, and rarely when that goes on.
 pub(super) const UNAVAILABLE: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));

@@ -9,6 +9,7 @@ use crate::control_plane::Part;
 use crate::error::{Error, Result};
 use crate::kwok;
 use crate::process::{DEATH_TIMEOUT, Process};
+use crate::proxy::Answers;
 
 impl Cluster {
     /// Kills a part at once (SIGKILL) and waits until it is gone.
@@ -53,6 +54,25 @@ impl Cluster {
         match self.part(Part::Etcd)?.is_running()? && self.part(Part::ApiServer)?.is_running()? {
             true => self.wait_for_api_server().await,
             false => Ok(()),
+        }
+    }
+
+    /// Spoils what Flagship's controllers hear from the API server, or lets them hear it as it is again. Nobody else notices.
+    ///
+    /// # Errors
+    /// If the cluster was started without a proxy: see [`ClusterOptions::behind_proxy`](super::ClusterOptions::behind_proxy).
+    pub fn set_answers(&self, answers: Answers) -> Result<()> {
+        let proxy = self.proxy.as_ref().ok_or_else(|| Error::NoSuchPart {
+            cluster: self.name.clone(),
+            part: "proxy",
+        })?;
+        proxy.set_answers(answers);
+        Ok(())
+    }
+
+    pub(crate) fn answer_promptly(&self) {
+        if let Some(proxy) = &self.proxy {
+            proxy.set_answers(Answers::Prompt);
         }
     }
 

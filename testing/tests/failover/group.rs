@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flagship_testing::{
-    History, Manifest, PATIENCE, Presence, Recorder, Selection, SharedSites, Site, TestResult, Turn,
+    History, Manifest, PATIENCE, Presence, Recorder, Selection, SharedSites, Site, TestResult, Turn, WEB,
     condition,
 };
 use futures::future::try_join_all;
@@ -15,28 +15,12 @@ use serde_json::Value;
 
 pub(crate) static SITES: SharedSites<3> = SharedSites::new(["newyork", "sheffield", "gotham"]);
 
-pub(crate) const PAYLOAD: &str = "\
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: web-content}
-data: {index.html: hello}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: nginx}]}
-";
 /// Longer than any lease, stop budget or election at profile Balanced: what has not moved by then stays.
 pub(crate) const QUIET: Duration = Duration::from_secs(6);
 
 /// The manifest of a member of the turn's own group.
 pub(crate) fn member(turn: &Turn<'_, 3>, site: &Site, rank: i64) -> Manifest {
-    site.manifest(&turn.namespace, rank).payload(PAYLOAD)
+    site.manifest(&turn.namespace, rank).payload(WEB)
 }
 
 pub(crate) async fn apply(turn: &Turn<'_, 3>, site: &Site, manifest: &Manifest) -> TestResult {

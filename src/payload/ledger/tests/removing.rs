@@ -191,6 +191,41 @@ fn a_stop_finishes_what_was_sent_and_waits_out_what_may_yet_take_effect() {
 }
 
 #[test]
+fn a_process_that_is_started_again_lets_nothing_run_on_while_it_waits_for_what_may_yet_be_created() {
+    let kinds = ["ConfigMap", "Deployment", "Ingress"];
+    let mut before = Desk::running(&kinds.map(|kind| manifest(kind, "x")).concat());
+    let mut inventory = before.ledger.saved.clone();
+    // As it is listed before it is created.
+    for entry in &mut inventory.entries {
+        entry.uid = None;
+    }
+    let (deployment, config_map) = (before.object("Deployment x"), before.object("ConfigMap x"));
+    let mut desk = Desk::new(inventory);
+    let until = latest_effect(desk.now, SERVER_TIMEOUT_MAX);
+    desk.stop();
+    assert_eq!(desk.plan(), ["Look Ingress x"]);
+    desk.answer("Ingress x", Outcome::Gone);
+    assert_eq!(desk.plan(), ["Look Deployment x"]);
+    desk.answer("Deployment x", Outcome::Object(deployment));
+    assert_eq!(desk.plan(), ["Delete u-x@14 foreground Deployment x"]);
+    desk.succeed("Deployment x");
+    assert_eq!(desk.plan(), ["Look ConfigMap x"]);
+    desk.answer("ConfigMap x", Outcome::Object(config_map));
+    assert_eq!(desk.plan(), ["Delete u-x@15 ConfigMap x"]);
+    desk.succeed("ConfigMap x");
+    desk.wait(Duration::from_millis(600));
+    desk.plan();
+    let plan = desk.ledger.plan(desk.now, 8, true);
+    assert_eq!((plan.actions, plan.again_at), (vec![], Some(until)));
+    assert_eq!(desk.status().phase, Phase::Stopping);
+    desk.now = until;
+    assert_eq!(desk.plan(), ["Look Ingress x"]);
+    desk.succeed("Ingress x");
+    desk.finish_all();
+    assert_eq!(desk.status().phase, Phase::Stopped);
+}
+
+#[test]
 fn a_first_stop_looks_for_what_a_lost_inventory_does_not_list() {
     let text = ["a", "b"].map(|name| manifest("ConfigMap", name)).concat();
     let mut before = Desk::running(&text);

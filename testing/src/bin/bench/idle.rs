@@ -1,5 +1,6 @@
 //! What a controller costs that has nothing to do but keep its members' groups together.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use flagship::api::MultiCluster;
@@ -9,15 +10,13 @@ use tokio::time::sleep;
 
 use crate::figures::Goal;
 use crate::group::{is_applied, status};
-use crate::machine::usage;
+use crate::machine::{Usage, connections, usage};
 use crate::progress::say;
 
-const MULTICLUSTERS: usize = 10;
-const MEMBERS: [&str; 3] = ["newyork", "sheffield", "gotham"];
 /// After the last status was written: connections are made, lists are read, memory is given back.
 const SETTLE: Duration = Duration::from_secs(10);
-const RESIDENT_MAX_MB: f64 = 20.0;
-const CPU_MAX_PERCENT: f64 = 0.5;
+/// Where every election listens.
+const ELECTION_PORT: u16 = 9990;
 const PAYLOAD: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: idle}}";
 
 /// One controller's cost.
@@ -28,80 +27,141 @@ pub(crate) struct Cost {
     pub(crate) resident_mb: f64,
     /// Of one core.
     pub(crate) cpu_percent: f64,
+    /// Between it and other controllers.
+    pub(crate) connections: usize,
 }
 
-/// Measures the controllers of three clusters with ten groups at profile Balanced, all led by the first cluster.
-pub(crate) async fn measure(during: Duration) -> Result<Vec<Cost>> {
-    let sites = sites(MEMBERS).await?;
-    let clusters = [&*sites[0], &*sites[1], &*sites[2]];
-    for number in 0..MULTICLUSTERS {
-        let namespace = format!("group-{number}");
-        let members = Observed::<MultiCluster>::start(&clusters, &namespace, "")?;
-        for (site, rank) in sites.iter().zip([30, 20, 10]) {
-            let manifest = site.manifest(&namespace, rank).payload(PAYLOAD);
-            let manifest = match rank {
-                30 => manifest.ready(),
-                _ => manifest.joins(&[&sites[0]]),
-            };
-            let defined =
-                "{apiVersion: v1, kind: Namespace, metadata: {name: ".to_owned() + &namespace + "}}";
-            site.apply(&defined).await?;
-            site.apply_in(&namespace, &manifest.yaml()).await?;
+/// What is measured.
+#[derive(Debug)]
+pub(crate) struct Scene<const N: usize> {
+    /// The clusters; the first leads all groups.
+    pub(crate) members: [&'static str; N],
+    /// How many groups they have in common.
+    pub(crate) groups: usize,
+    pub(crate) limits: &'static [Limit],
+}
+
+/// What the dearest controller is judged by.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    figure: &'static str,
+    unit: &'static str,
+    at_most: f64,
+    of: fn(&Cost) -> f64,
+}
+
+const MEMORY: Limit = Limit {
+    figure: "resident memory",
+    unit: "MB",
+    at_most: 20.0,
+    of: |cost| cost.resident_mb,
+};
+const CPU: Limit = Limit {
+    figure: "CPU of a core",
+    unit: "%",
+    at_most: 0.5,
+    of: |cost| cost.cpu_percent,
+};
+/// One for each pair of controllers.
+const CONNECTIONS: Limit = Limit {
+    figure: "connections of a controller",
+    unit: "",
+    at_most: 1.0,
+    #[allow(clippy::cast_precision_loss, reason = "it is a small number")]
+    of: |cost| cost.connections as f64,
+};
+
+/// Ten groups of three.
+pub(crate) const IDLE: Scene<3> = Scene {
+    members: ["newyork", "sheffield", "gotham"],
+    groups: 10,
+    limits: &[MEMORY, CPU],
+};
+/// Two hundred groups of two.
+pub(crate) const CROWDED: Scene<2> = Scene {
+    members: ["newyork", "sheffield"],
+    groups: 200,
+    limits: &[CONNECTIONS],
+};
+
+impl<const N: usize> Scene<N> {
+    /// Measures the controllers while all groups are at rest, at profile Balanced.
+    pub(crate) async fn measure(&self, during: Duration) -> Result<Vec<Cost>> {
+        let sites = sites(self.members).await?;
+        for number in 1..=self.groups {
+            join(&sites, &format!("group-{number}")).await?;
+            if number.is_multiple_of(10) {
+                say(&format!(
+                    "idle: {number} of {} groups are in place\n",
+                    self.groups
+                ));
+            }
         }
-        members
-            .wait_until(&format!("three members of {namespace}"), PATIENCE, |sights| {
-                let leader = status(sights, MEMBERS[0]).is_some_and(|status| {
-                    is_applied(status) && status.quorum.is_some_and(|quorum| quorum.have == 3)
-                });
-                leader
-                    && MEMBERS[1..]
-                        .iter()
-                        .all(|name| status(sights, name).is_some_and(|status| status.ready))
+        say(&format!("idle: measuring {} s\n", during.as_secs()));
+        sleep(SETTLE).await;
+        let before = sites.iter().map(of).collect::<Result<Vec<_>>>()?;
+        sleep(during).await;
+        let after = sites.iter().map(of).collect::<Result<Vec<_>>>()?;
+        let ports: Vec<_> = sites
+            .iter()
+            .map(|site| SocketAddr::new(site.address(), ELECTION_PORT))
+            .collect();
+        let costs = sites.iter().zip(before.iter().zip(after));
+        costs
+            .map(|(site, (before, after))| {
+                Ok(Cost {
+                    controller: site.name().to_owned(),
+                    resident_mb: megabytes(after.resident_bytes),
+                    cpu_percent: (after.cpu_seconds - before.cpu_seconds) / during.as_secs_f64() * 100.0,
+                    connections: connections(pid(site)?, &ports)?,
+                })
             })
-            .await?;
+            .collect()
     }
-    say(&format!(
-        "idle: {MULTICLUSTERS} groups of three are in place; measuring {} s\n",
-        during.as_secs()
-    ));
-    sleep(SETTLE).await;
-    let before = sites.iter().map(of).collect::<Result<Vec<_>>>()?;
-    sleep(during).await;
-    let after = sites.iter().map(of).collect::<Result<Vec<_>>>()?;
-    let costs = sites.iter().zip(before.iter().zip(after));
-    Ok(costs
-        .map(|(site, (before, after))| Cost {
-            controller: site.name().to_owned(),
-            resident_mb: megabytes(after.resident_bytes),
-            cpu_percent: (after.cpu_seconds - before.cpu_seconds) / during.as_secs_f64() * 100.0,
-        })
-        .collect())
+
+    pub(crate) fn goals(&self, costs: &[Cost]) -> Vec<Goal> {
+        let goal = |limit: &Limit| {
+            let most = costs.iter().map(limit.of).fold(0.0, f64::max);
+            Goal::new(limit.figure.into(), limit.unit, limit.at_most, most)
+        };
+        self.limits.iter().map(goal).collect()
+    }
 }
 
-fn of(site: &Site) -> Result<crate::machine::Usage> {
-    let pid = site.controller.pid()?.ok_or_else(|| Error::NotRunning {
+/// Makes a group of all sites, which the first one leads.
+async fn join(sites: &[Site], namespace: &str) -> Result<()> {
+    let clusters: Vec<_> = sites.iter().map(|site| &**site).collect();
+    let members = Observed::<MultiCluster>::start(&clusters, namespace, "")?;
+    for (site, rank) in sites.iter().zip([30, 20, 10]) {
+        let manifest = site.manifest(namespace, rank).payload(PAYLOAD);
+        let manifest = match rank {
+            30 => manifest.ready(),
+            _ => manifest.joins(&[&sites[0]]),
+        };
+        let defined = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}");
+        site.apply(&defined).await?;
+        site.apply_in(namespace, &manifest.yaml()).await?;
+    }
+    let what = format!("all members of {namespace}");
+    let in_place = members.wait_until(&what, PATIENCE, |sights| {
+        let leads = status(sights, sites[0].name()).is_some_and(|status| {
+            let is_complete = |have| usize::try_from(have) == Ok(sites.len());
+            is_applied(status) && status.quorum.is_some_and(|quorum| is_complete(quorum.have))
+        });
+        let is_ready = |site: &Site| status(sights, site.name()).is_some_and(|status| status.ready);
+        leads && sites[1..].iter().all(is_ready)
+    });
+    in_place.await.map(|_| ())
+}
+
+fn pid(site: &Site) -> Result<i32> {
+    site.controller.pid()?.ok_or_else(|| Error::NotRunning {
         process: format!("flagship of {}", site.name()),
-    })?;
-    usage(pid)
+    })
 }
 
-/// The dearest controller is judged.
-pub(crate) fn goals(costs: &[Cost]) -> Vec<Goal> {
-    let most = |of: fn(&Cost) -> f64| costs.iter().map(of).fold(0.0, f64::max);
-    vec![
-        Goal::new(
-            "resident memory".into(),
-            "MB",
-            RESIDENT_MAX_MB,
-            most(|cost| cost.resident_mb),
-        ),
-        Goal::new(
-            "CPU of a core".into(),
-            "%",
-            CPU_MAX_PERCENT,
-            most(|cost| cost.cpu_percent),
-        ),
-    ]
+fn of(site: &Site) -> Result<Usage> {
+    usage(pid(site)?)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "no process has 2^52 bytes")]

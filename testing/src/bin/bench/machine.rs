@@ -1,6 +1,8 @@
 //! What the machine was doing meanwhile: a figure from a busy machine means something else.
 
+use std::collections::HashSet;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::thread::available_parallelism;
 
@@ -118,6 +120,57 @@ fn parse_resident(status: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
+/// How many TCP connections a process has to or from these ports.
+pub(crate) fn connections(pid: i32, ports: &[SocketAddr]) -> Result<usize> {
+    let folder = format!("/proc/{pid}/fd");
+    let error = |source| Error::File {
+        operation: "read",
+        path: Path::new(&folder).to_owned(),
+        source,
+    };
+    let mut sockets = HashSet::new();
+    for file in fs::read_dir(&folder).map_err(error)? {
+        // One that was closed meanwhile is none.
+        let target = fs::read_link(file.map_err(error)?.path()).unwrap_or_default();
+        sockets.extend(target.to_str().and_then(parse_socket));
+    }
+    read(&format!("/proc/{pid}/net/tcp"), |text| {
+        let rows = text
+            .lines()
+            .skip(1)
+            .map(parse_connection)
+            .collect::<Option<Vec<_>>>()?;
+        let is_of_ports = |[local, remote]: &[SocketAddr; 2]| ports.contains(local) || ports.contains(remote);
+        let ours = rows
+            .iter()
+            .flatten()
+            .filter(|(ends, inode)| is_of_ports(ends) && sockets.contains(inode));
+        Some(ours.count())
+    })
+}
+
+fn parse_socket(target: &str) -> Option<u64> {
+    target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// A row of `/proc/net/tcp`: both ends and the socket's inode, if the connection is established.
+#[allow(clippy::type_complexity, reason = "two ends and a number")]
+fn parse_connection(row: &str) -> Option<Option<([SocketAddr; 2], u64)>> {
+    let fields: Vec<_> = row.split_whitespace().collect();
+    let end = |text: &str| {
+        let (address, port) = text.split_once(':')?;
+        let address = u32::from_str_radix(address, 16).ok()?.swap_bytes();
+        Some(SocketAddr::from((
+            Ipv4Addr::from(address),
+            u16::from_str_radix(port, 16).ok()?,
+        )))
+    };
+    let ends = [end(fields.get(1)?)?, end(fields.get(2)?)?];
+    let is_established = *fields.get(3)? == "01";
+    let inode = fields.get(9)?.parse().ok()?;
+    Some(is_established.then_some((ends, inode)))
+}
+
 fn read<T>(path: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T> {
     let error = |source| Error::File {
         operation: "read",
@@ -154,6 +207,22 @@ mod tests {
             }
         );
         assert_eq!(parse_cpu_time("intr 1 2"), None);
+    }
+
+    #[test]
+    fn connections_are_told_from_ports_that_listen() {
+        let row = "  0: 0100007F:2706 0200007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 4242 1 0 20 0 0 10 -1";
+        let ends = [
+            SocketAddr::from(([127, 0, 0, 1], 9990)),
+            SocketAddr::from(([127, 0, 0, 2], 50_000)),
+        ];
+        assert_eq!(parse_connection(row), Some(Some((ends, 4242))));
+        assert_eq!(parse_connection(&row.replacen(" 01 ", " 0A ", 1)), Some(None));
+        assert_eq!(parse_connection("nonsense"), None);
+        assert_eq!(
+            (parse_socket("socket:[4242]"), parse_socket("/dev/null")),
+            (Some(4242), None)
+        );
     }
 
     #[test]

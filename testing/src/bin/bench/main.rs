@@ -1,4 +1,5 @@
-//! Measures Flagship on real control planes: failover, planned handover, and what an idle controller costs.
+//! Measures Flagship on real control planes: failover, planned handover, the loss of a replica, and what a controller at rest
+//! costs.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command prints")]
 
 mod failover;
@@ -19,6 +20,7 @@ use flagship_testing::{Result, keep_logs, unless_interrupted};
 
 use crate::figures::{Figures, Limit};
 use crate::group::Group;
+use crate::idle::Scene;
 use crate::machine::Load;
 use crate::report::Report;
 
@@ -31,7 +33,8 @@ to and fro, and the times run from the watch events of the one cluster to those 
 Each kind is also written to target/bench as JSON. A goal that is missed is told and is no failure; a move that \
 does not happen, or a second copy in a planned one, is.";
 
-/// Measure failover, planned handover, the loss of a replica and the idle controller on three real control planes.
+/// Measure failover, planned handover, the loss of a replica, and the controller at rest with ten groups and with two hundred,
+/// on real control planes.
 #[derive(Debug, Parser)]
 #[command(name = "bench", after_help = NOTES)]
 struct Arguments {
@@ -66,6 +69,7 @@ enum Kind {
     Handover,
     Replica,
     Idle,
+    Crowded,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -166,10 +170,10 @@ async fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     if chosen(Kind::Idle) {
-        progress::say("starting three control planes\n");
-        let load = Load::begin()?;
-        let costs = kept(idle::measure(Duration::from_secs(arguments.idle_seconds)).await)?;
-        reports.push(Report::of_idle(costs, load.end()?));
+        reports.push(at_rest("idle", idle::IDLE, arguments).await?);
+    }
+    if chosen(Kind::Crowded) {
+        reports.push(at_rest("crowded", idle::CROWDED, arguments).await?);
     }
     for report in &reports {
         let path = report.write()?;
@@ -180,6 +184,17 @@ async fn run(arguments: &Arguments) -> Result<()> {
         Output::Json => println!("{}", report::json(&reports)?),
     }
     Ok(())
+}
+
+async fn at_rest<const N: usize>(
+    kind: &'static str,
+    scene: Scene<N>,
+    arguments: &Arguments,
+) -> Result<Report> {
+    progress::say(&format!("starting {N} control planes\n"));
+    let load = Load::begin()?;
+    let costs = kept(scene.measure(Duration::from_secs(arguments.idle_seconds)).await)?;
+    Ok(Report::of_idle(kind, &scene, costs, load.end()?))
 }
 
 /// Keeps the logs of what went wrong: the clusters that an error comes from are dropped with it.

@@ -8,7 +8,7 @@ use flagship_testing::{Error, Result, target_folder};
 use serde::Serialize;
 
 use crate::figures::{Distribution, Figures, Goal, Limit, Sample};
-use crate::idle::{self, Cost};
+use crate::idle::{Cost, Scene};
 use crate::machine::Machine;
 
 /// All that is told of one kind of measurement.
@@ -63,14 +63,20 @@ impl Report {
         }
     }
 
-    pub(crate) fn of_idle(costs: Vec<Cost>, machine: Machine) -> Self {
+    pub(crate) fn of_idle<const N: usize>(
+        kind: &'static str,
+        scene: &Scene<N>,
+        costs: Vec<Cost>,
+        machine: Machine,
+    ) -> Self {
         Self {
-            kind: "idle",
-            title:
-                "idle: ten MultiClusters in groups of three at profile Balanced; the first controller leads"
-                    .into(),
+            kind,
+            title: format!(
+                "{kind}: {} groups of {N} at profile Balanced; the first controller leads",
+                scene.groups
+            ),
             machine,
-            goals: idle::goals(&costs),
+            goals: scene.goals(&costs),
             measured: Measured::Idle { controllers: costs },
         }
     }
@@ -126,16 +132,20 @@ impl fmt::Display for Report {
             Measured::Idle { controllers } => {
                 writeln!(
                     f,
-                    "\n  {:26}{:>14}{:>18}",
-                    "controller", "resident MB", "% CPU of a core"
+                    "\n  {:26}{:>14}{:>18}{:>14}",
+                    "controller", "resident MB", "% CPU of a core", "connections"
                 )?;
                 for Cost {
                     controller,
                     resident_mb,
                     cpu_percent,
+                    connections,
                 } in controllers
                 {
-                    writeln!(f, "  {controller:26}{resident_mb:14.1}{cpu_percent:18.2}")?;
+                    writeln!(
+                        f,
+                        "  {controller:26}{resident_mb:14.1}{cpu_percent:18.2}{connections:14}"
+                    )?;
                 }
             }
         }

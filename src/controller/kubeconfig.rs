@@ -3,13 +3,12 @@
 //! Whoever may write MultiClusters and Secrets of a namespace writes it, and the controller goes by it with its own rights
 //! and in its own Pod. So it runs no program for it and reads no file for it: a token file of its own Pod, sent to a
 //! server of the writer's choice, would be the controller's own token. And it must be sure of the server: one that is not
-//! verified could say that nothing is left.
+//! verified could say anything.
 
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-use super::removal::{CONNECT_TIMEOUT, LOOK_TIMEOUT};
-use crate::controller::secret::Reading;
+use super::secret::Reading;
 
 /// The keys that are looked for where the spec names none.
 const KEYS: [&str; 2] = ["kubeconfig", "value"];
@@ -112,7 +111,7 @@ fn refused_of_cluster(cluster: &Cluster) -> Option<(&'static str, &'static str)>
     } else if cluster.insecure_skip_tls_verify == Some(true) {
         Some((
             "insecure-skip-tls-verify",
-            "write certificate-authority-data instead, since anybody could answer that nothing is left",
+            "write certificate-authority-data instead, since anybody could answer in its place",
         ))
     } else if cluster.proxy_url.is_some() {
         Some(("a proxy-url", "name a server that is reached without one"))
@@ -137,7 +136,8 @@ fn refused_of_user(user: &AuthInfo) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// How the cluster is reached that the kubeconfig's current context names.
+/// How the cluster is reached that the kubeconfig's current context names. Each request is sent once, with kube's own time
+/// limits.
 ///
 /// # Errors
 /// There is no such context, or it does not name what can be used.
@@ -158,8 +158,6 @@ pub(super) async fn access(secret: &str, kubeconfig: Kubeconfig) -> Result<Acces
     // What this process' environment says is about its own cluster.
     config.proxy_url = None;
     config.default_retry = false;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    config.read_timeout = Some(LOOK_TIMEOUT);
     Ok(Access { config, namespace })
 }
 
@@ -263,8 +261,8 @@ current-context: x
             (
                 ca,
                 "insecure-skip-tls-verify: true",
-                "insecure-skip-tls-verify: write certificate-authority-data instead, since anybody could answer that nothing \
-                 is left"
+                "insecure-skip-tls-verify: write certificate-authority-data instead, since anybody could answer in its \
+                 place"
                     .to_owned(),
             ),
             (

@@ -11,7 +11,6 @@ use tokio::sync::{Mutex, watch};
 
 use super::{
     access::{Access, Call, RequestError},
-    decode::Payload,
     object::ObjectKey,
 };
 use crate::clock::boottime;
@@ -29,9 +28,9 @@ const ACCEPT_AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=
 pub(crate) struct Kind {
     /// The resource's name in paths, such as `deployments`.
     pub(crate) plural: String,
-    pub(super) namespaced: bool,
-    pub(super) listable: bool,
-    pub(super) watchable: bool,
+    pub(crate) namespaced: bool,
+    pub(crate) listable: bool,
+    pub(crate) watchable: bool,
 }
 
 /// All kinds of a cluster at one time.
@@ -45,14 +44,14 @@ pub(crate) struct Kinds {
 }
 
 impl Kinds {
-    pub(super) fn get(&self, key: &ObjectKey, version: &str) -> Option<&Kind> {
+    pub(crate) fn get(&self, key: &ObjectKey, version: &str) -> Option<&Kind> {
         self.kinds
             .get(&GroupVersionKind::gvk(&key.group, version, &key.kind))
     }
 
     /// The kind in this version or, if that is served no more, in the version that its group prefers: what was created
     /// as `v1beta1` must be found and deleted as `v1`.
-    pub(super) fn resolve(&self, key: &ObjectKey, version: &str) -> Option<(String, &Kind)> {
+    pub(crate) fn resolve(&self, key: &ObjectKey, version: &str) -> Option<(String, &Kind)> {
         std::iter::once(version)
             .chain(
                 self.versions
@@ -65,8 +64,8 @@ impl Kinds {
     }
 
     /// Whether the kind was not told, though its group's API server answered if there is one. That proves nothing yet, see
-    /// [`Writer::told_in_full`](super::write::Writer::told_in_full).
-    pub(super) fn lacks(&self, key: &ObjectKey, version: &str) -> bool {
+    /// `payload::Writer::told_in_full`.
+    pub(crate) fn lacks(&self, key: &ObjectKey, version: &str) -> bool {
         !self.stale_groups.contains(&key.group) && self.resolve(key, version).is_none()
     }
 
@@ -76,13 +75,13 @@ impl Kinds {
     }
 
     /// Whether the version of the group is listed, whatever is known of its kinds.
-    pub(super) fn lists_version(&self, group: &str, version: &str) -> bool {
+    pub(crate) fn lists_version(&self, group: &str, version: &str) -> bool {
         let versions = self.versions.get(group);
         versions.is_some_and(|versions| versions.iter().any(|listed| listed == version))
     }
 
     /// The group and the name in paths of each kind.
-    pub(super) fn resources(&self) -> HashSet<(&str, &str)> {
+    pub(crate) fn resources(&self) -> HashSet<(&str, &str)> {
         let resources = self.kinds.iter();
         resources
             .map(|(gvk, kind)| (gvk.group.as_str(), kind.plural.as_str()))
@@ -90,12 +89,12 @@ impl Kinds {
     }
 
     /// Whether the group is listed, whatever is known of its kinds.
-    pub(super) fn lists(&self, group: &str) -> bool {
+    pub(crate) fn lists(&self, group: &str) -> bool {
         self.versions.contains_key(group)
     }
 
     /// Whether the kinds are known at all.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.kinds.is_empty()
     }
 
@@ -188,35 +187,17 @@ impl Catalog {
         }
     }
 
-    /// Makes sure, ahead of time, that the kinds of a payload are known: a member that may have to start the payload
-    /// does not want to ask then.
-    ///
-    /// # Errors
-    /// The API server did not tell its kinds. A kind that it does not know is no error here.
-    pub async fn prepare(&self, payload: &Payload) -> Result<(), CatalogError> {
-        let kinds = self.kinds();
-        if payload
-            .documents()
-            .iter()
-            .all(|document| kinds.get(&document.key, &document.version).is_some())
-            && !kinds.is_empty()
-        {
-            return Ok(());
-        }
-        self.refresh().await
-    }
-
     /// The kinds as they were last told.
-    pub(super) fn kinds(&self) -> Arc<Kinds> {
+    pub(crate) fn kinds(&self) -> Arc<Kinds> {
         self.kinds.borrow().clone()
     }
 
-    pub(super) fn subscribe(&self) -> watch::Receiver<Arc<Kinds>> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Kinds>> {
         self.kinds.subscribe()
     }
 
     /// Asks again. What is known afterwards was told after this call; callers at the same time share one answer.
-    pub(super) async fn refresh(&self) -> Result<(), CatalogError> {
+    pub(crate) async fn refresh(&self) -> Result<(), CatalogError> {
         let asked_at = boottime();
         let mut refreshed_at = self.refreshed_at.lock().await;
         if let Some(last) = *refreshed_at {

@@ -7,44 +7,42 @@
 
 use serde_json::{Map, Value, json};
 
-/// The field manager of all our writes.
-pub(super) const FIELD_MANAGER: &str = "flagship";
-
-fn is_ours(entry: &Value, operation: &str) -> bool {
-    entry["manager"] == FIELD_MANAGER
+/// Whether an entry of `managedFields` notes what this manager has done by this operation to the object itself.
+fn is_of(entry: &Value, manager: &str, operation: &str) -> bool {
+    entry["manager"] == manager
         && entry["operation"] == operation
         && entry["subresource"].as_str().is_none_or(str::is_empty)
 }
 
-/// Whether fields of the object are noted as updated by us.
-pub(super) fn need_upgrade(object: &Value) -> bool {
+/// Whether fields of the object are noted as updated by this manager.
+pub(crate) fn need_upgrade(object: &Value, manager: &str) -> bool {
     let entries = object["metadata"]["managedFields"]
         .as_array()
         .into_iter()
         .flatten();
-    entries.into_iter().any(|entry| is_ours(entry, "Update"))
+    entries.into_iter().any(|entry| is_of(entry, manager, "Update"))
 }
 
-/// Whether how many replicas the object has was set by us.
-pub(super) fn own_replicas(object: &Value) -> bool {
+/// Whether this manager has set a field of the object, such as `["f:spec", "f:replicas"]`.
+pub(crate) fn owns(object: &Value, manager: &str, field: [&str; 2]) -> bool {
     let entries = object["metadata"]["managedFields"]
         .as_array()
         .into_iter()
         .flatten();
     entries.into_iter().any(|entry| {
-        (is_ours(entry, "Update") || is_ours(entry, "Apply"))
-            && entry["fieldsV1"]["f:spec"]["f:replicas"].is_object()
+        (is_of(entry, manager, "Update") || is_of(entry, manager, "Apply"))
+            && entry["fieldsV1"][field[0]][field[1]].is_object()
     })
 }
 
 /// The JSON patch that notes them as applied instead. It holds for the object as it is here only, by its UID and resource
 /// version.
-pub(super) fn upgrade_patch(object: &Value) -> Value {
+pub(crate) fn upgrade_patch(object: &Value, manager: &str) -> Value {
     let metadata = &object["metadata"];
     let entries = metadata["managedFields"].as_array().cloned().unwrap_or_default();
     let (ours, mut others): (Vec<_>, Vec<_>) = entries
         .into_iter()
-        .partition(|entry| is_ours(entry, "Update") || is_ours(entry, "Apply"));
+        .partition(|entry| is_of(entry, manager, "Update") || is_of(entry, manager, "Apply"));
     let mut fields = Map::new();
     let mut applied = ours.last().cloned().unwrap_or_default();
     for entry in &ours {
@@ -90,44 +88,48 @@ mod tests {
 
     #[test]
     fn only_our_own_updates_need_an_upgrade() {
-        assert!(need_upgrade(&object(
-            json!([{"manager": "flagship", "operation": "Update"}])
-        )));
+        assert!(need_upgrade(
+            &object(json!([{"manager": "flagship", "operation": "Update"}])),
+            "flagship"
+        ));
         for other in [
             json!({"manager": "flagship", "operation": "Apply"}),
             json!({"manager": "kubectl", "operation": "Update"}),
             json!({"manager": "flagship", "operation": "Update", "subresource": "status"}),
         ] {
-            assert!(!need_upgrade(&object(json!([other]))), "{other}");
+            assert!(!need_upgrade(&object(json!([other])), "flagship"), "{other}");
         }
-        assert!(!need_upgrade(&json!({"metadata": {}})));
+        assert!(!need_upgrade(&json!({"metadata": {}}), "flagship"));
     }
 
     #[test]
-    fn replicas_are_ours_by_either_operation_and_nobody_elses() {
+    fn a_field_is_owned_by_either_operation_and_by_nobody_else() {
         let noted = |manager: &str, operation: &str, fields: Value| {
-            own_replicas(&object(
-                json!([{"manager": manager, "operation": operation, "fieldsV1": fields}]),
-            ))
+            let entry = json!([{"manager": manager, "operation": operation, "fieldsV1": fields}]);
+            owns(&object(entry), "flagship", ["f:spec", "f:replicas"])
         };
         let replicas = json!({"f:spec": {"f:replicas": {}}});
         assert!(noted("flagship", "Update", replicas.clone()));
         assert!(noted("flagship", "Apply", replicas.clone()));
         assert!(!noted("kubectl", "Update", replicas));
         assert!(!noted("flagship", "Update", json!({"f:spec": {"f:paused": {}}})));
-        assert!(!own_replicas(&json!({"metadata": {}})));
+        assert!(!owns(
+            &json!({"metadata": {}}),
+            "flagship",
+            ["f:spec", "f:replicas"]
+        ));
     }
 
     #[test]
     fn updates_and_applies_of_ours_become_one_apply() {
         let other = json!({"manager": "kcm", "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": {}}});
-        let patch = upgrade_patch(&object(json!([
+        let object = object(json!([
             {"manager": "flagship", "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:data": {"f:a": {}}}},
             other,
             {"manager": "flagship", "operation": "Update", "apiVersion": "v1", "fieldsV1": {"f:data": {"f:b": {}}, "f:x": {}}},
-        ])));
+        ]));
         assert_eq!(
-            patch,
+            upgrade_patch(&object, "flagship"),
             json!([
                 {"op": "test", "path": "/metadata/uid", "value": "u"},
                 {"op": "replace", "path": "/metadata/resourceVersion", "value": "5"},

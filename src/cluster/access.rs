@@ -28,7 +28,7 @@ use super::claim::{Guard, latest_effect};
 use crate::clock::boottime;
 
 /// How many requests a runner has under way at once. It is also how many idle connections are kept.
-pub(super) const REQUESTS_MAX: usize = 8;
+pub(crate) const REQUESTS_MAX: usize = 8;
 
 /// A server that has not accepted a connection by then is tried again rather than waited for.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -123,12 +123,12 @@ impl Access {
     }
 
     /// kube's client, for watches.
-    pub(super) fn client(&self) -> kube::Client {
+    pub(crate) fn client(&self) -> kube::Client {
         self.client.clone()
     }
 
     /// Counts a failure of a watch, which goes by [`Self::client`].
-    pub(super) fn count_watch_error(&self, code: Option<u16>) {
+    pub(crate) fn count_watch_error(&self, code: Option<u16>) {
         (self.count_error)("watch", code);
     }
 
@@ -144,7 +144,7 @@ impl Access {
     }
 
     /// Sends a request that changes nothing, or whose effect is allowed at any time.
-    pub(super) async fn send(&self, call: Call) -> Result<Bytes, RequestError> {
+    pub(crate) async fn send(&self, call: Call) -> Result<Bytes, RequestError> {
         let body = GatedBody {
             bytes: Some(call.body.clone()),
             gate: None,
@@ -158,7 +158,7 @@ impl Access {
     }
 
     /// Sends a request that may take effect only while the claim lasts.
-    pub(super) async fn send_guarded(&self, call: Call, guard: &Guard) -> Result<Bytes, RequestError> {
+    pub(crate) async fn send_guarded(&self, call: Call, guard: &Guard) -> Result<Bytes, RequestError> {
         let Some(server_timeout) = guard.server_timeout(boottime()) else {
             return Err(RequestError::Unclaimed);
         };
@@ -263,7 +263,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// A request in the making.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
+pub(crate) struct Call {
     /// As Kubernetes calls it.
     verb: &'static str,
     method: Method,
@@ -275,23 +275,23 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn get(path: String) -> Self {
+    pub(crate) fn get(path: String) -> Self {
         Self::new("get", Method::GET, path)
     }
 
-    pub(super) fn list(path: String) -> Self {
+    pub(crate) fn list(path: String) -> Self {
         Self::new("list", Method::GET, path)
     }
 
-    pub(super) fn create(path: String) -> Self {
+    pub(crate) fn create(path: String) -> Self {
         Self::new("create", Method::POST, path)
     }
 
-    pub(super) fn patch(path: String) -> Self {
+    pub(crate) fn patch(path: String) -> Self {
         Self::new("patch", Method::PATCH, path)
     }
 
-    pub(super) fn delete(path: String) -> Self {
+    pub(crate) fn delete(path: String) -> Self {
         Self::new("delete", Method::DELETE, path)
     }
 
@@ -307,17 +307,17 @@ impl Call {
         }
     }
 
-    pub(super) fn with_query(mut self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn with_query(mut self, name: &'static str, value: &str) -> Self {
         self.query.push((name, encode_uri_part(value)));
         self
     }
 
-    pub(super) fn with_accept(mut self, accept: &'static str) -> Self {
+    pub(crate) fn with_accept(mut self, accept: &'static str) -> Self {
         self.accept = accept;
         self
     }
 
-    pub(super) fn with_body(mut self, content_type: &'static str, body: Vec<u8>) -> Self {
+    pub(crate) fn with_body(mut self, content_type: &'static str, body: Vec<u8>) -> Self {
         self.content_type = content_type;
         self.body = body.into();
         self
@@ -346,7 +346,7 @@ impl Call {
 }
 
 /// Encodes a text as one part of a path or a query, so that an odd name cannot become a different request.
-pub(super) fn encode_uri_part(text: &str) -> String {
+pub(crate) fn encode_uri_part(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
@@ -402,7 +402,7 @@ impl Body for GatedBody {
 
 /// Why a request did not succeed.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum RequestError {
+pub(crate) enum RequestError {
     /// It was not sent, or not as far as to take effect.
     #[error("this member's claim to lead has ended")]
     Unclaimed,
@@ -425,7 +425,7 @@ pub(super) enum RequestError {
 }
 
 impl RequestError {
-    pub(super) fn unanswered(reason: &str, maybe_until: Option<Duration>) -> Self {
+    pub(crate) fn unanswered(reason: &str, maybe_until: Option<Duration>) -> Self {
         Self::Unanswered {
             reason: reason.to_owned(),
             maybe_until,
@@ -433,19 +433,19 @@ impl RequestError {
     }
 
     /// The HTTP status of the server's answer.
-    pub(super) fn code(&self) -> Option<u16> {
+    pub(crate) fn code(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(status.code),
             _ => None,
         }
     }
 
-    pub(super) fn is_already_exists(&self) -> bool {
+    pub(crate) fn is_already_exists(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if status.is_already_exists())
     }
 
     /// Until when the request may still take effect; none if it certainly did not.
-    pub(super) fn maybe_until(&self) -> Option<Duration> {
+    pub(crate) fn maybe_until(&self) -> Option<Duration> {
         match self {
             Self::Refused { maybe_until, .. } | Self::Unanswered { maybe_until, .. } => *maybe_until,
             _ => None,

@@ -10,18 +10,25 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::order::Claim;
+/// The right to create and update, as granted by the election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The term that it was granted for.
+    pub term: u64,
+    /// When it ends, on the clock of [`crate::clock::boottime`].
+    pub until: Duration,
+}
 
 /// The longest that a single write may take at the server, whatever the claim: slower than this is as good as failed,
 /// and a retry is cheap.
-pub(super) const SERVER_TIMEOUT_MAX: Duration = Duration::from_secs(10);
+pub(crate) const SERVER_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
 /// A healthy API server answers a write in a few milliseconds. With less than this left it would be asked in vain.
 const SERVER_TIMEOUT_MIN: Duration = Duration::from_millis(20);
 
 /// The writer's view of the claim.
 #[derive(Clone, Debug)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     claim: watch::Receiver<Option<Claim>>,
     /// Until when this process may act at all.
     mandate: watch::Receiver<Duration>,
@@ -29,7 +36,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub(super) fn new(
+    pub(crate) fn new(
         claim: watch::Receiver<Option<Claim>>,
         mandate: watch::Receiver<Duration>,
         term: u64,
@@ -43,12 +50,12 @@ impl Guard {
     }
 
     /// The `timeout` to ask the server for in a request that is sent now; none if too little of the claim is left.
-    pub(super) fn server_timeout(&self, now: Duration) -> Option<Duration> {
+    pub(crate) fn server_timeout(&self, now: Duration) -> Option<Duration> {
         server_timeout(self.until()?.checked_sub(now)?)
     }
 
     /// Whether a request whose `timeout` began to run before `now` is certain to end within the claim.
-    pub(super) fn covers(&self, now: Duration, server_timeout: Duration) -> bool {
+    pub(crate) fn covers(&self, now: Duration, server_timeout: Duration) -> bool {
         self.until()
             .is_some_and(|until| latest_effect(now, server_timeout) <= until)
     }
@@ -63,7 +70,7 @@ fn server_timeout(left: Duration) -> Option<Duration> {
 
 /// When a request, whose `timeout` began to run at the server before `now`, has certainly taken effect or never will:
 /// a quarter is added for a server's clock that is slower than ours.
-pub(super) fn latest_effect(now: Duration, server_timeout: Duration) -> Duration {
+pub(crate) fn latest_effect(now: Duration, server_timeout: Duration) -> Duration {
     now + server_timeout * 5 / 4
 }
 
