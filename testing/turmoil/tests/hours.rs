@@ -19,7 +19,7 @@ use flagship_turmoil::log;
 use flagship_turmoil::watch::Violation;
 
 /// How many seeds live for an hour each.
-const HOURS: u64 = 14;
+const HOURS: u64 = 20;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;

@@ -203,9 +203,8 @@ fn what_was_held_back_for_minutes_does_no_harm_when_it_arrives() {
 #[test]
 fn two_claims_at_once_are_seen() {
     let mut world = settled(9, &THREE);
-    world.set_clock_rate(1, 500);
-    world.cut_one_way(0, 1);
-    world.cut_one_way(2, 1);
+    world.set_clock_rate(1, 250);
+    world.isolate(1);
     world.run(MINUTE);
     let violations = world.watch().violations.clone();
     let first = violations.first().expect("two claims at once are a violation");
