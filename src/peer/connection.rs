@@ -1,5 +1,6 @@
 //! One connection, from its hellos to its end.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -92,31 +93,30 @@ pub(super) async fn run(
         dialled: dialled.map(|address| (address, endpoint)),
     };
     let (signals, dials) = shared.switchboard().opened(Instant::now(), id, opened);
-    let registered = Registered { shared, id };
+    // Declared before the tasks of the connection, so that these end while it is still known.
+    let _registered = Registered { shared, id };
     shared.dial_all(dials);
 
     let (read_half, write_half) = tokio::io::split(stream);
     let (proofs, asked) = mpsc::channel(PROOF_FRAMES);
-    let mut reading = std::pin::pin!(read(shared, id, read_half, buffer, &signals, &proofs));
-    let mut writing = std::pin::pin!(write(shared, id, write_half, &signals));
-    let proving = prover::run(shared, id, binding, &signals, asked);
-    let mut background = std::pin::pin!(futures::future::join(
-        proving,
-        admit(shared, id, &signals, permit)
+    // The prover ends when it has seen all that was read: whoever guesses wrong and leaves at once is counted all the same.
+    let mut reading = std::pin::pin!(futures::future::join(
+        read(shared, id, read_half, buffer, &signals, proofs),
+        prover::run(shared, id, binding, &signals, asked)
     ));
-    let read_end = loop {
-        tokio::select! {
-            end = &mut reading => break end,
-            end = &mut writing => match end {
-                // We said goodbye; the other side may still be sending.
-                Ok(()) => match timeout(LINGER, &mut reading).await {
-                    Ok(end) => return log_end(id, remote, end),
-                    Err(_) => return debug!(?id, %remote, "no goodbye within {LINGER:?}"),
-                },
-                Err(error) => return debug!(?id, %remote, %error, "connection ended"),
+    let mut writing = std::pin::pin!(write(shared, id, write_half, &signals));
+    let mut admitted = std::pin::pin!(admit(shared, id, &signals, permit));
+    let read_end = tokio::select! {
+        (end, ()) = &mut reading => end,
+        end = &mut writing => match end {
+            // We said goodbye; the other side may still be sending.
+            Ok(()) => match timeout(LINGER, &mut reading).await {
+                Ok((end, ())) => return log_end(id, remote, end),
+                Err(_) => return debug!(?id, %remote, "no goodbye within {LINGER:?}"),
             },
-            ((), ()) = &mut background => {}
-        }
+            Err(error) => return debug!(?id, %remote, %error, "connection ended"),
+        },
+        never = &mut admitted => match never {},
     };
     match &read_end {
         // The other side reads on until we close.
@@ -137,7 +137,6 @@ pub(super) async fn run(
         debug!(?id, %remote, "the other side did not take what was queued within {LINGER:?}");
     }
     log_end(id, remote, read_end);
-    drop(registered);
 }
 
 fn log_end(id: ConnectionId, remote: SocketAddr, end: Result<(), ReadError>) {
@@ -148,7 +147,12 @@ fn log_end(id: ConnectionId, remote: SocketAddr, end: Result<(), ReadError>) {
 }
 
 /// Holds a place among the handshakes until a callsign is proven, and ends the connection if none is in time.
-async fn admit(shared: &Shared, id: ConnectionId, signals: &Signals, mut permit: Option<Permit>) {
+async fn admit(
+    shared: &Shared,
+    id: ConnectionId,
+    signals: &Signals,
+    mut permit: Option<Permit>,
+) -> Infallible {
     match timeout(shared.timing.prove_max, signals.trusted.notified()).await {
         Ok(()) => permit.iter_mut().for_each(Permit::shaken),
         Err(_) => shared.switchboard().retire_stranger(Instant::now(), id),
@@ -164,7 +168,7 @@ async fn read(
     mut stream: impl AsyncRead + Unpin,
     mut buffer: BytesMut,
     signals: &Signals,
-    proofs: &mpsc::Sender<Frame>,
+    proofs: mpsc::Sender<Frame>,
 ) -> Result<(), ReadError> {
     let timing = &shared.timing;
     let mut heard_at = Instant::now();
@@ -188,7 +192,7 @@ async fn read(
             let taken = take(shared, id, frame, received_at)?;
             match taken {
                 Taken::Whole => {}
-                Taken::Proof(frame) => pass_on(proofs, frame, is_trusted).await,
+                Taken::Proof(frame) => pass_on(&proofs, frame, is_trusted).await,
                 Taken::Goodbye => return Ok(()),
             }
         }

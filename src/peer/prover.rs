@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
@@ -27,7 +28,7 @@ struct Prover<'a> {
     answered: HashMap<u32, (Expected, Asked)>,
 }
 
-/// Proves until the connection ends.
+/// Proves until the connection ends, and then what had arrived before.
 pub(super) async fn run(
     shared: &Shared,
     id: ConnectionId,
@@ -45,9 +46,13 @@ pub(super) async fn run(
     loop {
         // One exchange takes a fraction of a millisecond; in between, other connections have their turn.
         yield_now().await;
-        if let Ok(frame) = frames.try_recv() {
-            prover.take(frame);
-            continue;
+        match frames.try_recv() {
+            Ok(frame) => {
+                prover.take(frame);
+                continue;
+            }
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => {}
         }
         let job = shared.switchboard().take_job(Instant::now(), id);
         if let Some(job) = job {

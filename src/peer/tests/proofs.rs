@@ -75,6 +75,39 @@ async fn wrong_callsigns_in_bulk_are_answered_a_few_times_and_disturb_nobody() {
     }
 }
 
+/// Guesses wrong on so many connections, and takes its leave with these frames.
+async fn guess_and_leave(newyork: &Member, count: usize, leave: &[Frame]) {
+    for word in 0..count {
+        let (mut stranger, _) = Stranger::greet(newyork.address()).await;
+        let target = Target::Member("newyork".into());
+        stranger.open(1, &word.to_string(), target).await;
+        assert!(matches!(stranger.answer().await, Some(Frame::Offer(_))));
+        stranger.send_at_once(leave).await;
+        stranger.watch_the_end().await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_guesses_wrong_and_leaves_at_once_is_told_of() {
+    let mut newyork = Member::start("newyork", Config::default());
+    guess_and_leave(&newyork, 10, &[Stranger::withdrawal(1), Frame::Goodbye]).await;
+    until("all are counted", || newyork.transport.failed_proofs() == 10).await;
+    let told = newyork.notice(|notice| matches!(notice, Notice::WrongCallsign { .. }));
+    told.await;
+}
+
+#[tokio::test]
+async fn whoever_leaves_without_saying_that_he_guessed_wrong_is_told_of() {
+    let mut newyork = Member::start("newyork", Config::default());
+    guess_and_leave(&newyork, 10, &[Frame::Goodbye]).await;
+    until("all but three are counted", || {
+        newyork.transport.failed_proofs() == 7
+    })
+    .await;
+    let told = newyork.notice(|notice| matches!(notice, Notice::WrongCallsign { .. }));
+    told.await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_proves_nothing_is_closed_in_time() {
     let newyork = Member::start("newyork", brisk());

@@ -153,19 +153,29 @@ impl Stranger {
         self.send(&Frame::Accept(accept)).await;
     }
 
-    /// Withdraws what it asked for.
+    /// Says that the callsign was not the one of the other side.
     pub(super) async fn withdraw(&mut self, channel: u32) {
+        self.send(&Self::withdrawal(channel)).await;
+    }
+
+    pub(super) fn withdrawal(channel: u32) -> Frame {
         let channel = ChannelKey {
             number: channel,
             is_ours: true,
         };
-        let refusal = Refusal::of_channel(Code::WrongCallsign, channel);
-        self.send(&Frame::Error(refusal)).await;
+        Frame::Error(Refusal::of_channel(Code::WrongCallsign, channel))
     }
 
     pub(super) async fn send(&mut self, frame: &Frame) {
+        self.send_at_once(std::slice::from_ref(frame)).await;
+    }
+
+    /// Sends frames that arrive together.
+    pub(super) async fn send_at_once(&mut self, frames: &[Frame]) {
         let mut bytes = BytesMut::new();
-        self.codec.encode(frame, &mut bytes).unwrap();
+        for frame in frames {
+            self.codec.encode(frame, &mut bytes).unwrap();
+        }
         self.send_bytes(&bytes).await;
     }
 
