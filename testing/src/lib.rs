@@ -30,6 +30,7 @@ mod proxy;
 mod recorder;
 mod replicas;
 mod run_folder;
+mod server;
 mod service_address;
 mod shared;
 mod shared_sites;

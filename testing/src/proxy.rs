@@ -9,9 +9,7 @@ use std::io;
 use std::net::{self, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::task::{Context, Poll};
-use std::thread;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -30,19 +28,15 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Mutex, oneshot, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::error::{Error, Result};
 use crate::pki::Pki;
+use crate::server::Server;
 
-/// Several times what a controller keeps open to its API server. More wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 256;
-/// After a failed accept, which usually means that file descriptors have run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Pieces of one answer that wait to be passed on late. A watch of a test tells of a few objects a second.
 const PIECES_MAX: usize = 1024;
 
@@ -62,25 +56,24 @@ pub enum Answers {
     },
 }
 
-/// A proxy that runs until it is dropped. It has a thread of its own, so that it outlives the test that started it where
-/// tests share it, and does not wait for what a test is doing.
+/// A proxy that runs until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     address: SocketAddr,
     answers: watch::Sender<Answers>,
-    _stop: oneshot::Sender<()>,
+    _server: Server,
 }
 
 impl Proxy {
     /// Listens on any free port of the API server's address, with the API server's certificate.
     pub(crate) fn start(api_server: SocketAddr, pki: &Pki) -> Result<Self> {
+        let what = format!("the proxy of {api_server}");
         let failed = |source| Error::Start {
-            program: format!("the proxy of {api_server}"),
+            program: what.clone(),
             source,
         };
         let (acceptor, connector) = tls(pki).map_err(|error| failed(io::Error::other(error)))?;
         let listener = net::TcpListener::bind(SocketAddr::new(api_server.ip(), 0)).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (answers, receiver) = watch::channel(Answers::Prompt);
         let way = Way {
@@ -89,25 +82,11 @@ impl Proxy {
             connector,
             answers: receiver,
         };
-        let (stop, stopped) = oneshot::channel();
-        let (ready, started) = mpsc::sync_channel(1);
-        thread::Builder::new()
-            .name("proxy".into())
-            .spawn(move || match prepare(listener) {
-                Ok((runtime, listener)) => {
-                    // Who started it waits for this.
-                    ready.send(Ok(())).ok();
-                    runtime.block_on(serve(listener, way, stopped));
-                }
-                Err(error) => drop(ready.send(Err(error))),
-            })
-            .map_err(failed)?;
-        let gone = || io::Error::other("its thread has ended");
-        started.recv().unwrap_or_else(|_| Err(gone())).map_err(failed)?;
+        let server = Server::start(&what, || Ok(listener), move |near| way.clone().pass_on(near))?;
         Ok(Self {
             address,
             answers,
-            _stop: stop,
+            _server: server,
         })
     }
 
@@ -140,16 +119,6 @@ fn tls(pki: &Pki) -> Result<(TlsAcceptor, TlsConnector), Box<dyn std::error::Err
     Ok((Arc::new(server).into(), Arc::new(client).into()))
 }
 
-fn prepare(listener: net::TcpListener) -> io::Result<(tokio::runtime::Runtime, TcpListener)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let within = runtime.enter();
-    let listener = TcpListener::from_std(listener)?;
-    drop(within);
-    Ok((runtime, listener))
-}
-
 /// The way to the API server.
 #[derive(Clone)]
 struct Way {
@@ -157,23 +126,6 @@ struct Way {
     acceptor: TlsAcceptor,
     connector: TlsConnector,
     answers: watch::Receiver<Answers>,
-}
-
-async fn serve(listener: TcpListener, way: Way, mut stopped: oneshot::Receiver<()>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            // Nothing is ever sent: it tells that the proxy was dropped.
-            _ = &mut stopped => return,
-            Some(_ended) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(way.clone().pass_on(stream));
-                }
-                Err(_) => sleep(ACCEPT_PAUSE).await,
-            },
-        }
-    }
 }
 
 type Sender = SendRequest<HeldBody>;

@@ -12,6 +12,9 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+
 use super::*;
 use crate::run_folder::RunFolder;
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use flagship::api::{MultiCluster, MultiClusterStatus};
 use futures::future::try_join_all;
+use k8s_openapi::api::events::v1::Event;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, ClusterOptions, start_clusters};
@@ -220,6 +221,33 @@ impl Site {
 }
 
 impl Cluster {
+    /// What the Events of a namespace say that have this reason.
+    ///
+    /// # Errors
+    /// If the API server does not tell.
+    pub async fn events(&self, namespace: &str, reason: &str) -> Result<Vec<String>> {
+        let events = Api::<Event>::namespaced(self.client()?, namespace)
+            .list(&ListParams::default())
+            .await
+            .map_err(Error::request("list Events", self.name()))?;
+        let is_it = |event: &Event| event.reason.as_deref() == Some(reason);
+        let told = events.items.into_iter().filter(is_it);
+        Ok(told.map(|event| event.note.unwrap_or_default()).collect())
+    }
+
+    /// Waits for an Event with this reason that says this, among other things.
+    ///
+    /// # Errors
+    /// If there is none in [`PATIENCE`].
+    pub async fn wait_for_event(&self, namespace: &str, reason: &str, said: &str) -> Result<()> {
+        let what = format!("an Event {reason} in {namespace} that says {said:?}");
+        self.wait_until(&what, PATIENCE, async |_| {
+            let told = self.events(namespace, reason).await?;
+            Ok::<_, Error>(told.iter().any(|told| told.contains(said)))
+        })
+        .await
+    }
+
     /// Changes fields of the spec of the MultiCluster with this cluster's name, as `kubectl patch` does.
     ///
     /// # Errors

@@ -15,7 +15,6 @@ use flagship_testing::{
 };
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
 use kube::config::Kubeconfig;
@@ -91,22 +90,6 @@ fn never_two(history: &History) {
     assert_eq!(history.overlaps(Presence::Possible), [], "{history}");
 }
 
-/// Whether an Event with this reason says this.
-async fn wait_for_event(site: &Site, namespace: &str, reason: &str, said: &str) -> TestResult {
-    let what = format!("an Event {reason} that says {said:?}");
-    site.wait_until(&what, PATIENCE, async |client| {
-        let events: Api<Event> = Api::namespaced(client, namespace);
-        let events = events.list(&ListParams::default()).await?.items;
-        let is_it = |event: &Event| {
-            let note = event.note.as_deref().unwrap_or_default();
-            event.reason.as_deref() == Some(reason) && note.contains(said)
-        };
-        Ok::<_, kube::Error>(events.iter().any(is_it))
-    })
-    .await?;
-    Ok(())
-}
-
 /// Whether nothing of a payload is left.
 async fn is_empty(client: kube::Client, namespace: &str) -> kube::Result<bool> {
     let params = ListParams::default().labels("flagship.dev/payload-of");
@@ -135,7 +118,9 @@ async fn a_copy_that_a_dead_or_frozen_controller_left_is_gone_before_the_next_on
     recorder.mark("newyork's controller is killed");
     newyork.controller.kill().await?;
     sheffield.wait_until_leading(namespace).await?;
-    wait_for_event(sheffield, namespace, "PayloadFenced", "that newyork left in term").await?;
+    sheffield
+        .wait_for_event(namespace, "PayloadFenced", "that newyork left in term")
+        .await?;
     let status = sheffield.status(namespace).await?;
     let moved = &status.history[0];
     assert_eq!((moved.from.as_str(), moved.to.as_str()), ("newyork", "sheffield"));
@@ -159,7 +144,9 @@ async fn a_copy_that_a_dead_or_frozen_controller_left_is_gone_before_the_next_on
     newyork.controller.freeze()?;
     sheffield.wait_until_leading(namespace).await?;
     let told = format!("that newyork left in term {}", term.unwrap());
-    wait_for_event(sheffield, namespace, "PayloadFenced", &told).await?;
+    sheffield
+        .wait_for_event(namespace, "PayloadFenced", &told)
+        .await?;
     recorder.mark("newyork's controller thaws");
     newyork.controller.thaw()?;
     sheffield.wait_until_following(namespace, newyork).await?;
@@ -182,13 +169,9 @@ async fn a_copy_is_removed_later_where_its_api_server_cannot_be_reached_in_time(
     newyork.kill(Part::ApiServer).await?;
     // It starts when the stop budget is over, as it would without fencing.
     sheffield.wait_until_leading(namespace).await?;
-    wait_for_event(
-        sheffield,
-        namespace,
-        "FencingImpossible",
-        "cannot ask the API server",
-    )
-    .await?;
+    sheffield
+        .wait_for_event(namespace, "FencingImpossible", "cannot ask the API server")
+        .await?;
     let status = sheffield.status(namespace).await?;
     let told = &status.history[0].fencing;
     assert!(
@@ -204,7 +187,9 @@ async fn a_copy_is_removed_later_where_its_api_server_cannot_be_reached_in_time(
             is_empty(client, namespace).await
         })
         .await?;
-    wait_for_event(sheffield, namespace, "PayloadFenced", "removed the copy").await?;
+    sheffield
+        .wait_for_event(namespace, "PayloadFenced", "removed the copy")
+        .await?;
     assert!(sheffield.status(namespace).await?.leading);
     Ok(())
 }
@@ -224,7 +209,9 @@ async fn in_a_pair_without_a_quorum_a_dead_members_copy_is_removed() -> TestResu
     recorder.mark("newyork's controller is killed");
     newyork.controller.kill().await?;
     sheffield.wait_until_leading(namespace).await?;
-    wait_for_event(sheffield, namespace, "PayloadFenced", "that newyork left in term").await?;
+    sheffield
+        .wait_for_event(namespace, "PayloadFenced", "that newyork left in term")
+        .await?;
     never_two(&recorder.finish().await?);
     Ok(())
 }
@@ -278,13 +265,13 @@ async fn what_is_wrong_with_a_fence_is_told_before_it_is_needed() -> TestResult 
     sheffield.patch_spec(namespace, json!({"fencing": named})).await?;
     told("has no MultiCluster newyork with the UID").await?;
     newyork.controller.kill().await?;
-    wait_for_event(
-        sheffield,
-        namespace,
-        "FencingImpossible",
-        "has no MultiCluster newyork with the UID",
-    )
-    .await?;
+    sheffield
+        .wait_for_event(
+            namespace,
+            "FencingImpossible",
+            "has no MultiCluster newyork with the UID",
+        )
+        .await?;
     sheffield.wait_until_leading(namespace).await?;
     sleep(Duration::from_secs(2)).await;
     assert!(

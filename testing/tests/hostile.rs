@@ -22,9 +22,6 @@ use flagship::peer::{self, Callsign, Credentials, Limits, To, Transport, Version
 use flagship_testing::{CONTENT, PATIENCE, Site, TestResult, sites};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use k8s_openapi::api::events::v1::Event;
-use kube::Api;
-use kube::api::ListParams;
 use rand::{RngExt, SeedableRng};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -309,17 +306,6 @@ async fn half_open(target: SocketAddr, count: usize) -> Vec<TcpStream> {
         .await
 }
 
-async fn wait_for_event(site: &Site, reason: &str) -> TestResult {
-    site.wait_until(&format!("an Event {reason}"), PATIENCE, async |client| {
-        let events: Api<Event> = Api::namespaced(client, NAMESPACE);
-        let events = events.list(&ListParams::default()).await?.items;
-        let is_it = |event: &Event| event.reason.as_deref() == Some(reason);
-        Ok::<_, kube::Error>(events.iter().any(is_it))
-    })
-    .await?;
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_attacked_neither_moves_nor_grows_and_fails_over_afterwards() -> TestResult {
     let mut fleet = Fleet::start().await?;
@@ -335,7 +321,9 @@ async fn a_leader_that_is_attacked_neither_moves_nor_grows_and_fails_over_afterw
     replay(&fleet).await;
     fleet.assert_unmoved("recorded sessions").await?;
     guess(target).await;
-    wait_for_event(&fleet.sites[0], "WrongCallsign").await?;
+    fleet.sites[0]
+        .wait_for_event(NAMESPACE, "WrongCallsign", "")
+        .await?;
     fleet.assert_unmoved("wrong callsigns").await?;
 
     let mut flood = half_open(target, 10_000).await;

@@ -9,7 +9,6 @@
 use flagship_testing::{Manifest, PATIENCE, Recorder, Selection, SharedSites, Site, TestResult, Turn};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
-use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use serde_json::json;
@@ -134,7 +133,6 @@ async fn a_move_waits_for_the_payload_as_long_as_its_user_says() -> TestResult {
     })
     .await?;
     sheffield.patch_spec(&turn.namespace, json!({"rank": 10})).await?;
-    let events: Api<Event> = Api::namespaced(newyork.client()?, &turn.namespace);
     for (reason, told) in [
         (
             "CannotStop",
@@ -145,17 +143,7 @@ async fn a_move_waits_for_the_payload_as_long_as_its_user_says() -> TestResult {
         ),
         ("MoveAborted", "the payload did not stop in time".to_owned()),
     ] {
-        let what = format!("an Event {reason} that tells {told:?}");
-        newyork
-            .wait_until(&what, PATIENCE, async |_| {
-                let events = events.list(&ListParams::default()).await?.items;
-                let is_it = |event: &Event| {
-                    event.reason.as_deref() == Some(reason)
-                        && event.note.as_ref().is_some_and(|note| note.contains(&told))
-                };
-                Ok::<_, kube::Error>(events.iter().any(is_it))
-            })
-            .await?;
+        newyork.wait_for_event(&turn.namespace, reason, &told).await?;
     }
     assert!(newyork.status(&turn.namespace).await?.leading);
     // Once it goes, it is created again where the lead has stayed.

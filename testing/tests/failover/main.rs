@@ -17,9 +17,6 @@ use std::time::Duration;
 use flagship::api::FINALIZER;
 use flagship_testing::{PATIENCE, Presence, Site, TestResult};
 use futures::future::try_join_all;
-use k8s_openapi::api::events::v1::Event;
-use kube::Api;
-use kube::api::ListParams;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -392,14 +389,7 @@ async fn a_deleted_member_stays_while_its_group_could_not_do_without_it() -> Tes
     gotham.controller.kill().await?;
     delete(newyork, namespace).await?;
     sheffield.wait_until_leading(namespace).await?;
-    newyork
-        .wait_until("it says why it stays", PATIENCE, async |client| {
-            let events: Api<Event> = Api::namespaced(client, namespace);
-            let events = events.list(&ListParams::default()).await?.items;
-            let is_it = |event: &Event| event.reason.as_deref() == Some("StillNeeded");
-            Ok::<_, kube::Error>(events.iter().any(is_it))
-        })
-        .await?;
+    newyork.wait_for_event(namespace, "StillNeeded", "").await?;
     sleep(QUIET).await;
     assert!(sheffield.status(namespace).await?.leading, "with newyork's vote");
 

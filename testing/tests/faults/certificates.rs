@@ -3,10 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use flagship_testing::{Networked, PATIENCE, Presence, Site, TestResult, can_build_networks};
-use k8s_openapi::api::events::v1::Event;
-use kube::Api;
-use kube::api::ListParams;
+use flagship_testing::{Networked, Presence, Site, TestResult, can_build_networks};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
@@ -50,21 +47,6 @@ impl Authority {
     }
 }
 
-async fn wait_for_event(site: &Site, reason: &str, said: &str) -> TestResult {
-    let what = format!("an Event {reason} that says {said:?}");
-    site.wait_until(&what, PATIENCE, async |client| {
-        let events: Api<Event> = Api::namespaced(client, NAMESPACE);
-        let events = events.list(&ListParams::default()).await?.items;
-        let is_it = |event: &Event| {
-            let note = event.note.as_deref().unwrap_or_default();
-            event.reason.as_deref() == Some(reason) && note.contains(said)
-        };
-        Ok::<_, kube::Error>(events.iter().any(is_it))
-    })
-    .await?;
-    Ok(())
-}
-
 #[tokio::test]
 async fn members_whose_certificates_all_expire_go_on_and_replace_no_leader_until_they_are_renewed()
 -> TestResult {
@@ -99,7 +81,8 @@ async fn members_whose_certificates_all_expire_go_on_and_replace_no_leader_until
     for site in [sheffield, gotham] {
         site.wait_for_condition(NAMESPACE, "QuorumReached", "False", "NotReached")
             .await?;
-        wait_for_event(site, "CertificateRefused", "the certificate has expired").await?;
+        site.wait_for_event(NAMESPACE, "CertificateRefused", "the certificate has expired")
+            .await?;
     }
     group.recorder.mark("healed");
     network.heal().await?;
@@ -111,7 +94,9 @@ async fn members_whose_certificates_all_expire_go_on_and_replace_no_leader_until
         .mark("newyork's controller is killed and starts again");
     newyork.controller.kill().await?;
     newyork.controller.start()?;
-    wait_for_event(newyork, "CertificateRefused", "the certificate has expired").await?;
+    newyork
+        .wait_for_event(NAMESPACE, "CertificateRefused", "the certificate has expired")
+        .await?;
     for site in sites {
         site.wait_for_condition(NAMESPACE, "QuorumReached", "False", "NotReached")
             .await?;

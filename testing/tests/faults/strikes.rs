@@ -7,9 +7,7 @@ use flagship_testing::{Answers, Overlap, PATIENCE, Part, Presence, Recorder, Sit
 use futures::future::try_join_all;
 use hyper::StatusCode;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::api::events::v1::Event;
 use kube::Api;
-use kube::api::ListParams;
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -86,7 +84,7 @@ async fn newyork_is_struck(blows: &[Blow]) -> TestResult {
     let terms = terms(&sites).await?;
     let recorder = record(&sites).await?;
     let edition = format!("{blows:?}");
-    let told = try_join_all(GROUPS.map(|group| times_told(newyork, group, ANSWERS_AGAIN))).await?;
+    let told = try_join_all(GROUPS.map(|group| newyork.events(group.name, ANSWERS_AGAIN))).await?;
     let is_reachable = matches!(blows, [Blow::Spoiled(_), ..]);
     for blow in blows {
         recorder.mark(&format!("newyork: {blow:?}"));
@@ -125,7 +123,7 @@ async fn newyork_is_struck(blows: &[Blow]) -> TestResult {
     }
     GIVEN_UP.leads_alone(&sites, newyork).await?;
     for (group, before) in GROUPS.iter().zip(told) {
-        wait_until_told(newyork, group, ANSWERS_AGAIN, before + 1).await?;
+        wait_until_told(newyork, group, ANSWERS_AGAIN, before.len() + 1).await?;
     }
     if is_reachable {
         wait_for_edition(newyork, &edition).await?;
@@ -241,19 +239,11 @@ async fn wait_until_counted(gotham: &Site, members: u8) -> TestResult {
     Ok(())
 }
 
-/// How many Events there are for this reason.
-async fn times_told(site: &Site, group: &Group, reason: &str) -> kube::Result<usize> {
-    let client = site.client().unwrap();
-    let events = Api::<Event>::namespaced(client, group.name);
-    let events = events.list(&ListParams::default()).await?.items;
-    let is_it = |event: &&Event| event.reason.as_deref() == Some(reason);
-    Ok(events.iter().filter(is_it).count())
-}
-
 async fn wait_until_told(site: &Site, group: &Group, reason: &str, times: usize) -> TestResult {
     let what = format!("{times} Events {reason} of {}", group.name);
     site.wait_until(&what, PATIENCE, async |_| {
-        times_told(site, group, reason).await.map(|told| told >= times)
+        let told = site.events(group.name, reason).await?;
+        Ok::<_, flagship_testing::Error>(told.len() >= times)
     })
     .await?;
     Ok(())

@@ -6,7 +6,6 @@
 
 use flagship::api::{MultiCluster, MultiClusterStatus, ObjectState};
 use flagship_testing::{Error, Manifest, PATIENCE, Result, Site};
-use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
@@ -130,17 +129,7 @@ impl<'a> Lone<'a> {
 
     /// Waits for an Event about it with this reason whose note contains this text.
     pub(crate) async fn until_event(&self, reason: &str, text: &str) -> Result<()> {
-        let what = format!("an Event {reason} that tells {text:?} in {}", self.namespace);
-        self.until(&what, async |client| {
-            let events: Api<Event> = Api::namespaced(client, &self.namespace);
-            let events = events.list(&ListParams::default()).await?.items;
-            let is_it = |event: &&Event| {
-                event.reason.as_deref() == Some(reason)
-                    && event.note.as_ref().is_some_and(|note| note.contains(text))
-            };
-            Ok::<_, Refused>(events.iter().find(is_it).is_some())
-        })
-        .await
+        self.site.wait_for_event(&self.namespace, reason, text).await
     }
 
     /// Waits until there is no such object.
