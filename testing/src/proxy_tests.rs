@@ -8,12 +8,10 @@
 use std::net::Ipv4Addr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Notify;
-use tokio::time::timeout;
-use tokio_rustls::client::TlsStream;
-
 use tokio::net::TcpListener;
-use tokio::time::sleep;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::run_folder::RunFolder;
