@@ -333,6 +333,11 @@ impl Member {
             return;
         };
         let Some(moving) = leading.moving else { return };
+        if !self.obligations.is_empty() {
+            // What it waits for itself is nothing that it can say is gone: whoever leads next waits for it, too.
+            self.claim = None;
+            return self.step_down(StepDown::HandedOver, context);
+        }
         let (term, since) = (leading.term, leading.since);
         let successor = match moving.asked {
             Some(asked) => moving

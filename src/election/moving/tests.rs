@@ -333,6 +333,33 @@ fn a_leader_that_is_to_leave_hands_over_and_then_asks_to_be_taken_out() {
 }
 
 #[test]
+fn a_leader_that_is_to_leave_answers_for_no_payload_that_it_waits_for_itself() {
+    let mut three_ = Actor::voter(3);
+    three_.stand();
+    three_.step(Event::Leave);
+    // Member 2 led in term 1, and its payload may be stopping yet.
+    let promised = Promised {
+        leader: Some(MemberId(2)),
+        term: 1,
+        ended_ago_ms: 100,
+    };
+    let mut told = three_.hear(1, voted(2, Some(promised)));
+    let own = three_.member.roster().map(|roster| roster.stamp);
+    told.extend(three_.ack(1, 1, own));
+    for _ in 0..4 {
+        told.extend(three_.wait());
+    }
+    let answers_for_all = |command: &&Command| {
+        let Command::Send { message, .. } = command else {
+            return false;
+        };
+        matches!(message, Message::Handover { .. } | Message::Stopped { .. })
+    };
+    assert_eq!(told.iter().find(answers_for_all), None);
+    assert!(told.contains(&stepped_down()), "the others elect one of them: {told:?}");
+}
+
+#[test]
 fn a_leader_whose_process_ends_may_exit_when_a_successor_leads_or_a_lease_is_over() {
     let mut three_ = Actor::leader(3);
     assert!(!three_.member.may_exit(three_.now));
