@@ -396,7 +396,9 @@ impl Ledger {
             (item.kept, item.scaled, item.due) = (false, false, now);
         }
         let Finding { health, message } = examine(key, object);
-        let term_found = stamp.term;
+        // What is kept may be there since long ago.
+        let tells_term = fate(key, item.rank, on_demotion, policy) != Fate::Kept;
+        let found = stamp.clone();
         item.last_stamp = Some(stamp.clone());
         item.seen = Seen::Ours(Live {
             uid,
@@ -428,7 +430,9 @@ impl Ledger {
             fence: Some(fence), ..
         }) = &mut self.mode
         {
-            fence.found = fence.found.max(Some(term_found));
+            if tells_term && found.group == fence.group && found.term <= fence.term {
+                fence.found = fence.found.max(Some(found.term));
+            }
             if is_another {
                 fence.returned = Some(key.clone());
             }

@@ -58,6 +58,24 @@ fn what_is_gone_already_is_not_waited_for_and_bears_no_term() {
 }
 
 #[test]
+fn what_is_kept_tells_of_no_term() {
+    // It may be there since long ago, of any group, or written by hand.
+    for (group, term) in [("g", "2"), ("g", "9"), ("h", "2")] {
+        let (mut desk, a, b) = fence();
+        let kept = marked(&b, ON_DEMOTION_ANNOTATION, "Keep");
+        let kept = marked(&marked(&kept, TERM_ANNOTATION, term), GROUP_ANNOTATION, group);
+        desk.answer("ConfigMap a", Outcome::Object(a));
+        desk.answer("ConfigMap b", Outcome::Object(kept));
+        assert_eq!(desk.plan(), ["Delete u-a@13 ConfigMap a"]);
+        desk.succeed("ConfigMap a");
+        assert_eq!(desk.plan(), ["Sweep [ConfigMap a]"]);
+        desk.ledger.swept(desk.now, Swept::Clean);
+        let status = desk.status();
+        assert_eq!((status.phase, status.term), (Phase::Stopped, Some(1)), "{group} {term}");
+    }
+}
+
+#[test]
 fn what_bears_a_higher_term_or_another_groups_mark_ends_the_removal() {
     let shows = [
         (TERM_ANNOTATION, "4", "ConfigMap shop/b bears the higher term 4"),
