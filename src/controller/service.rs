@@ -15,6 +15,8 @@ use crate::api::MultiCluster;
 
 /// After a finalizer could not be written, or a member not be started from the newest memory.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// Before a member is started again from newer memory than it was, at first: nobody stops its payload meanwhile.
+const OUTDATED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves one MultiCluster until it is gone or the controller ends. A former one of the same name ends first.
 pub(super) async fn serve(shared: Arc<Shared>, mut objects: Objects, turn: Turn) {
@@ -26,6 +28,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut objects: Objects, turn: Turn)
     };
     let mut announcer = Announcer::new(&first, shared.events.clone());
     let mut deference = Deference::default();
+    let mut outdated_pause = OUTDATED_PAUSE;
     // What a member that gave way to newer memory may have left.
     let mut unfinished = None;
     while !shared.exit.is_cancelled() {
@@ -53,7 +56,8 @@ pub(super) async fn serve(shared: Arc<Shared>, mut objects: Objects, turn: Turn)
             }
             End::Outdated => {
                 unfinished = objects.borrow().clone().or(Some(object));
-                pause(&shared, &mut objects, RETRY_PAUSE).await;
+                pause(&shared, &mut objects, outdated_pause).await;
+                outdated_pause = (outdated_pause * 2).min(RETRY_PAUSE);
             }
             End::Superseded => {
                 unfinished = None;

@@ -6,15 +6,18 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 /// Selected by the Service of `manifests/install.yaml`.
 pub(crate) const ACTIVE_LABEL: &str = "flagship.dev/active";
+/// The label of the active Pod is seen to so often: somebody's hand may take it away, and so may a replica that was frozen
+/// while it was about to be the active one.
+const REVIEW_PAUSE: Duration = Duration::from_secs(30);
 /// After a label could not be written.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Pods of this controller's Deployment, of which this process runs in one.
-#[derive(Clone)]
 pub(super) struct Pods {
     api: Api<Pod>,
     own: String,
@@ -28,28 +31,43 @@ impl Pods {
         }
     }
 
-    /// Takes the label from every other Pod, and gives it to this one; tries until it has succeeded.
-    pub(super) async fn activate(self) {
-        self.until_done(true).await;
-    }
-
-    /// Takes the label from this Pod, which may have it from a former process.
-    pub(super) async fn deactivate(self) {
-        self.until_done(false).await;
-    }
-
-    async fn until_done(self, active: bool) {
+    /// Sees to it that this Pod has the label while it is active, and no other, and has it not while it is not: from a
+    /// former process, perhaps. Ends with the sender.
+    pub(super) async fn keep(self, mut active: watch::Receiver<bool>) {
         let mut told = false;
-        while let Err(error) = self.try_once(active).await {
-            if !std::mem::replace(&mut told, true) {
-                tracing::warn!(
-                    %error,
-                    pod = self.own,
-                    "cannot write the label {ACTIVE_LABEL}, by which the Service finds the active replica; tries again. \
-                     The Role of manifests/install.yaml permits it"
-                );
+        loop {
+            let is_active = *active.borrow_and_update();
+            let pause = match self.try_once(is_active).await {
+                Ok(()) => {
+                    told = false;
+                    is_active.then_some(REVIEW_PAUSE)
+                }
+                Err(error) => {
+                    self.tell(&error, &mut told);
+                    Some(RETRY_PAUSE)
+                }
+            };
+            let waiting = async {
+                match pause {
+                    Some(pause) => sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = active.changed() => if changed.is_err() { return },
+                () = waiting => {}
             }
-            sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    fn tell(&self, error: &kube::Error, told: &mut bool) {
+        if !std::mem::replace(told, true) {
+            tracing::warn!(
+                %error,
+                pod = self.own,
+                "cannot write the label {ACTIVE_LABEL}, by which the Service finds the active replica; tries again. \
+                 The Role of manifests/install.yaml permits it"
+            );
         }
     }
 

@@ -15,6 +15,8 @@ use crate::cluster::Claim;
 const LENGTH: &str = "flagship.dev/lease-milliseconds";
 /// Which members' claims there were, and how much was left of them: `identity=term:milliseconds`, separated by blanks.
 const CLAIMS: &str = "flagship.dev/claims";
+/// Set by a holder that gives it up, so that it is not taken for one that somebody's hand has emptied.
+const GIVEN_UP: &str = "flagship.dev/given-up";
 /// Who stands by, and how often it has said so.
 const STANDBY: &str = "flagship.dev/standby";
 /// The label of what belongs to an installation, and goes with it.
@@ -68,6 +70,9 @@ impl Handle {
         let Some(found) = found else {
             body["metadata"]["name"] = json!(self.name);
             body["metadata"]["labels"] = json!({PART_OF.0: PART_OF.1});
+            if let Some(annotations) = body["metadata"]["annotations"].as_object_mut() {
+                annotations.remove(GIVEN_UP);
+            }
             let lease: Lease = serde_json::from_value(body).map_err(kube::Error::SerdeError)?;
             return outcome(self.api.create(&PostParams::default(), &lease).await);
         };
@@ -95,6 +100,7 @@ impl Handle {
     ) -> Result<Written, kube::Error> {
         let mut body = self.renewal(length, claims, now);
         body["spec"]["holderIdentity"] = Value::Null;
+        body["metadata"]["annotations"][GIVEN_UP] = "true".into();
         self.write(Some(version), body).await
     }
 
@@ -111,7 +117,11 @@ impl Handle {
             .map(|(member, claim)| format!("{member}={}:{}", claim.term, claim.until.as_millis()))
             .collect();
         json!({
-            "metadata": {"annotations": {LENGTH: length.as_millis().to_string(), CLAIMS: claims.join(" ")}},
+            "metadata": {"annotations": {
+                LENGTH: length.as_millis().to_string(),
+                CLAIMS: claims.join(" "),
+                GIVEN_UP: null,
+            }},
             "spec": {
                 "holderIdentity": self.identity,
                 "leaseDurationSeconds": length.as_secs() + u64::from(length.subsec_nanos() > 0),
@@ -164,6 +174,7 @@ pub(super) fn reading(lease: &Lease) -> Reading {
     Reading {
         holder: holder(lease).map(str::to_owned),
         renewal: spec.and_then(|spec| Some(spec.renew_time.as_ref()?.0.to_string())),
+        is_given_up: lease.annotations().contains_key(GIVEN_UP),
         length: length.unwrap_or(LENGTH_UNSAID),
         claims: lease
             .annotations()
@@ -209,14 +220,19 @@ mod tests {
         let expected = Reading {
             holder: Some("a".to_owned()),
             renewal: Some("2026-01-01T00:00:00.5Z".to_owned()),
+            is_given_up: false,
             length: Duration::from_millis(1_500),
             claims: [(MemberId(7), claim)].into(),
         };
         assert_eq!(read(ours), expected);
-        let bare = read(json!({"metadata": {}, "spec": {"holderIdentity": "", "leaseDurationSeconds": 4}}));
+        let given_up = json!({GIVEN_UP: "true"});
+        let bare = read(
+            json!({"metadata": {"annotations": given_up}, "spec": {"holderIdentity": "", "leaseDurationSeconds": 4}}),
+        );
         let free = Reading {
             holder: None,
             renewal: None,
+            is_given_up: true,
             length: Duration::from_secs(4),
             claims: Claims::new(),
         };

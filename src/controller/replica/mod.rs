@@ -119,8 +119,12 @@ pub(super) struct Active {
     /// What was last said of a replica that stands by, and when it was first heard.
     standby: Option<(String, Duration)>,
     length: Duration,
+    /// Between two renewals.
+    pause: Duration,
     pace: Pace,
     failing: bool,
+    /// The label of its Pod is kept as long as this lives.
+    _is_active: watch::Sender<bool>,
 }
 
 /// Waits until this process is the active one.
@@ -135,9 +139,9 @@ pub(super) async fn stand_by(
     // A process that takes the place of another in its Pod is not the same replica.
     let identity = format!("{}_{:08x}", instance.unwrap_or(LEASE), rand::random::<u32>());
     let handle = Handle::new(client.clone(), namespace, name, identity);
-    let pods = instance.map(|pod| Pods::new(client, namespace, pod.to_owned()));
-    if let Some(pods) = pods.clone() {
-        tokio::spawn(pods.deactivate());
+    let (is_active, activity) = watch::channel(false);
+    if let Some(pod) = instance {
+        tokio::spawn(Pods::new(client, namespace, pod.to_owned()).keep(activity));
     }
     let mut watching = Watching::begin(handle);
     let taken = loop {
@@ -152,9 +156,7 @@ pub(super) async fn stand_by(
         identity = handle.identity,
         "is the active replica"
     );
-    if let Some(pods) = pods {
-        tokio::spawn(pods.activate());
-    }
+    is_active.send_replace(true);
     let mut tenure = Tenure::default();
     tenure.granted(taken.asked_at, taken.length);
     let (until, receiver) = watch::channel(tenure.until());
@@ -172,8 +174,10 @@ pub(super) async fn stand_by(
         stakes,
         standby: None,
         length: taken.length,
+        pause: tenure::pause(None, false),
         pace: Pace::default(),
         failing: false,
+        _is_active: is_active,
     };
     active.take(&taken.lease);
     (active, mandate)
@@ -221,12 +225,8 @@ impl Watching {
         };
         self.failing = false;
         health.set_ready(true);
-        let verdict = match &found {
-            Some(lease) => self.vigil.read(begun, boottime(), lease::reading(lease)),
-            None => Verdict::Take {
-                claims: Claims::new(),
-            },
-        };
+        let reading = found.as_ref().map(lease::reading);
+        let verdict = self.vigil.read(begun, boottime(), reading);
         let claims = match verdict {
             Verdict::Wait(pause) => {
                 self.tell(found.as_ref());
@@ -304,7 +304,7 @@ impl Active {
             if let Some(other) = self.renew().await {
                 return other;
             }
-            sleep(tenure::pause(self.length).saturating_sub(boottime().saturating_sub(begun))).await;
+            sleep(self.pause.saturating_sub(boottime().saturating_sub(begun))).await;
         }
     }
 
@@ -312,7 +312,9 @@ impl Active {
     async fn renew(&mut self) -> Option<String> {
         let asked_at = boottime();
         let shortest = lock(&self.stakes).values().map(|stake| stake.lease).min();
-        self.length = tenure::length(shortest, self.has_standby(asked_at), self.pace);
+        let has_standby = self.has_standby(asked_at);
+        self.length = tenure::length(shortest, has_standby, self.pace);
+        self.pause = tenure::pause(shortest, has_standby);
         self.tenure.asked(asked_at, self.length);
         self.publish();
         let claims = self.claims_left();
@@ -439,6 +441,10 @@ impl Active {
         }
         // What was sent within the tenure has taken effect when it is over.
         let lapses_at = self.tenure.until();
+        if lapses_at.saturating_sub(now) > tenure::LAPSE_MAX {
+            // The API server is slow, and nobody acts meanwhile.
+            return false;
+        }
         self.tenure.end(now);
         self.publish();
         sleep(lapses_at.saturating_sub(now)).await;

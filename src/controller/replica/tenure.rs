@@ -18,35 +18,49 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// and is then to be elected before the former one's claim is over: two fifths of the lease leave time for that. With an API
 /// server that answers slowly it takes longer; the active replica would lose its tenure at each renewal otherwise.
 pub(super) fn length(shortest_lease: Option<Duration>, has_standby: bool, pace: Pace) -> Duration {
-    let length = match shortest_lease {
-        Some(lease) if has_standby => (lease * 2 / 5).clamp(LENGTH_MIN, LENGTH_MAX),
-        _ => LENGTH_MAX,
-    };
-    length.max(pace.slowest * ANSWERS)
+    shortest(shortest_lease, has_standby).max(pace.slowest() * ANSWERS)
 }
 
-/// How long the API server has taken lately.
+/// With an API server that answers at once.
+fn shortest(shortest_lease: Option<Duration>, has_standby: bool) -> Duration {
+    match shortest_lease {
+        Some(lease) if has_standby => (lease * 2 / 5).clamp(LENGTH_MIN, LENGTH_MAX),
+        _ => LENGTH_MAX,
+    }
+}
+
+/// How long after one renewal the next is tried: two may fail. It is no longer where the Lease is held for longer, so that
+/// an API server that is quick again is soon known to be.
+pub(super) fn pause(shortest_lease: Option<Duration>, has_standby: bool) -> Duration {
+    shortest(shortest_lease, has_standby) / 3
+}
+
+/// How long the API server has taken for the last answers. As long as the Lease is held for longer because of one of them, the
+/// next replica waits for longer too, so that not many count: eight renewals take three seconds of profile Balanced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pace {
-    slowest: Duration,
+    took: [Duration; 8],
 }
 
 impl Pace {
-    /// It has answered. A slow answer is forgotten little by little, within some twenty renewals.
+    /// It has answered.
     pub(super) fn answered(&mut self, took: Duration) {
-        self.slowest = took.max(self.slowest * 7 / 8).min(ANSWER_MAX);
+        self.took.rotate_right(1);
+        self.took[0] = took.min(ANSWER_MAX);
     }
 
     /// It has not, within this time.
     pub(super) fn unanswered(&mut self, within: Duration) {
-        self.slowest = self.slowest.max((within * 2).min(ANSWER_MAX));
+        self.answered(within * 2);
+    }
+
+    fn slowest(self) -> Duration {
+        self.took.into_iter().max().unwrap_or_default()
     }
 }
 
-/// How long after one renewal the next is tried: two may fail.
-pub(super) fn pause(length: Duration) -> Duration {
-    length / 3
-}
+/// The longest that is waited for until a tenure is over, so that the Lease can be passed on.
+pub(super) const LAPSE_MAX: Duration = LENGTH_MAX;
 
 /// How long a renewal may take to reach the API server: what it says of the time that is left is so much less.
 pub(super) fn way(length: Duration) -> Duration {
@@ -133,9 +147,16 @@ mod tests {
             MS(30_000),
             "nothing is waited for longer"
         );
-        for _ in 0..30 {
+        for _ in 0..7 {
             pace.answered(MS(40));
         }
+        assert_eq!(
+            length(None, false, pace),
+            MS(30_000),
+            "it may be slow now and then"
+        );
+        pace.answered(MS(40));
         assert_eq!(length(Some(MS(3_000)), true, pace), MS(1_200));
+        assert_eq!(pause(Some(MS(3_000)), true), MS(400));
     }
 }

@@ -13,6 +13,8 @@ pub(super) struct Reading {
     pub holder: Option<String>,
     /// Changes with each renewal.
     pub renewal: Option<String>,
+    /// Whether it was given up by who held it.
+    pub is_given_up: bool,
     /// For how long each renewal holds.
     pub length: Duration,
     /// How long the claims of members lasted yet when it was renewed.
@@ -37,6 +39,8 @@ pub(super) enum Verdict {
 pub(super) struct Vigil {
     last: Option<Last>,
     claims: Claims,
+    /// Until when whoever was seen to hold it may be sure of it.
+    held_until: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -48,12 +52,20 @@ struct Last {
     begun: Duration,
 }
 
+/// Between two readings of a Lease that is not as anybody who held it left it.
+const HAND_PAUSE: Duration = Duration::from_millis(100);
 /// So many readings within the time that a renewal holds.
 const READINGS: u32 = 6;
 
 impl Vigil {
-    /// Takes a reading that was begun and ended at these times.
-    pub(super) fn read(&mut self, begun: Duration, ended: Duration, reading: Reading) -> Verdict {
+    /// Takes a reading that was begun and ended at these times; none where there is no Lease. One that is gone, or that
+    /// somebody's hand has emptied, is held as long as it was, and is there again when its holder renews it.
+    pub(super) fn read(&mut self, begun: Duration, ended: Duration, reading: Option<Reading>) -> Verdict {
+        let is_held = |reading: &Reading| reading.holder.is_some() || reading.is_given_up;
+        let Some(reading) = reading.filter(is_held) else {
+            self.last = None;
+            return self.unless_held(begun, ended, HAND_PAUSE);
+        };
         let mut since = ended;
         if let Some(last) = &self.last {
             if last.reading == reading {
@@ -67,25 +79,35 @@ impl Vigil {
                 self.claims = reading.claims.iter().map(told).collect();
             }
         }
-        let is_held = reading.holder.is_some();
-        let (pause, over_at) = (reading.length / READINGS, since + reading.length);
+        let pause = reading.length / READINGS;
+        self.held_until = match reading.holder {
+            Some(_) => since + reading.length,
+            None => Duration::ZERO,
+        };
         self.last = Some(Last {
             reading,
             since,
             begun,
         });
-        if !is_held || begun >= over_at {
+        self.unless_held(begun, ended, pause)
+    }
+
+    fn unless_held(&self, begun: Duration, ended: Duration, pause: Duration) -> Verdict {
+        if begun >= self.held_until {
             Verdict::Take {
                 claims: self.claims.clone(),
             }
         } else {
-            Verdict::Wait(pause.min(over_at.saturating_sub(ended)))
+            Verdict::Wait(pause.min(self.held_until.saturating_sub(ended)))
         }
     }
 
     /// A reading failed: what is read next is the first that counts.
     pub(super) fn failed(&mut self) {
-        *self = Vigil::default();
+        *self = Vigil {
+            held_until: self.held_until,
+            ..Vigil::default()
+        };
     }
 }
 
@@ -110,6 +132,7 @@ mod tests {
         Reading {
             holder: Some("a".to_owned()),
             renewal: Some(renewal.to_string()),
+            is_given_up: false,
             length: MS(1_200),
             claims: claims(Some(2_500)),
         }
@@ -124,42 +147,85 @@ mod tests {
     #[test]
     fn it_takes_over_when_nothing_was_renewed_for_the_whole_time() {
         let mut vigil = Vigil::default();
-        assert_eq!(vigil.read(MS(0), MS(10), held(1)), Verdict::Wait(MS(200)));
-        assert_eq!(vigil.read(MS(210), MS(220), held(2)), Verdict::Wait(MS(200)));
-        assert_eq!(vigil.read(MS(1_300), MS(1_310), held(2)), Verdict::Wait(MS(110)));
+        assert_eq!(vigil.read(MS(0), MS(10), Some(held(1))), Verdict::Wait(MS(200)));
+        assert_eq!(
+            vigil.read(MS(210), MS(220), Some(held(2))),
+            Verdict::Wait(MS(200))
+        );
+        assert_eq!(
+            vigil.read(MS(1_300), MS(1_310), Some(held(2))),
+            Verdict::Wait(MS(110))
+        );
         // It was begun too early to show that nothing came in the last moment.
-        assert_eq!(vigil.read(MS(1_419), MS(1_430), held(2)), Verdict::Wait(MS(0)));
-        assert_eq!(vigil.read(MS(1_430), MS(1_440), held(2)), take(Some(2_500)));
+        assert_eq!(
+            vigil.read(MS(1_419), MS(1_430), Some(held(2))),
+            Verdict::Wait(MS(0))
+        );
+        assert_eq!(vigil.read(MS(1_430), MS(1_440), Some(held(2))), take(Some(2_500)));
     }
 
     #[test]
     fn what_was_not_seen_to_be_renewed_tells_nothing_of_claims() {
         let mut vigil = Vigil::default();
-        assert_eq!(vigil.read(MS(0), MS(10), held(1)), Verdict::Wait(MS(200)));
-        assert_eq!(vigil.read(MS(1_210), MS(1_220), held(1)), take(None));
+        assert_eq!(vigil.read(MS(0), MS(10), Some(held(1))), Verdict::Wait(MS(200)));
+        assert_eq!(vigil.read(MS(1_210), MS(1_220), Some(held(1))), take(None));
     }
 
     #[test]
     fn while_it_cannot_read_it_does_not_know_that_nothing_was_renewed() {
         let mut vigil = Vigil::default();
-        vigil.read(MS(0), MS(10), held(1));
-        vigil.read(MS(210), MS(220), held(2));
+        vigil.read(MS(0), MS(10), Some(held(1)));
+        vigil.read(MS(210), MS(220), Some(held(2)));
         vigil.failed();
-        assert_eq!(vigil.read(MS(9_000), MS(9_010), held(2)), Verdict::Wait(MS(200)));
-        assert_eq!(vigil.read(MS(10_210), MS(10_220), held(2)), take(None));
+        assert_eq!(
+            vigil.read(MS(9_000), MS(9_010), Some(held(2))),
+            Verdict::Wait(MS(200))
+        );
+        assert_eq!(vigil.read(MS(10_210), MS(10_220), Some(held(2))), take(None));
     }
 
     #[test]
     fn a_lease_that_was_given_up_is_taken_at_once() {
         let free = Reading {
             holder: None,
+            is_given_up: true,
             ..held(3)
         };
         let mut vigil = Vigil::default();
-        assert_eq!(vigil.read(MS(0), MS(10), free.clone()), take(None));
+        assert_eq!(vigil.read(MS(0), MS(10), Some(free.clone())), take(None));
         let mut vigil = Vigil::default();
-        vigil.read(MS(0), MS(10), held(1));
-        vigil.read(MS(210), MS(220), held(2));
-        assert_eq!(vigil.read(MS(410), MS(420), free), take(Some(2_710)));
+        vigil.read(MS(0), MS(10), Some(held(1)));
+        vigil.read(MS(210), MS(220), Some(held(2)));
+        assert_eq!(vigil.read(MS(410), MS(420), Some(free)), take(Some(2_710)));
+    }
+
+    #[test]
+    fn a_lease_that_somebody_deleted_or_emptied_is_held_as_long_as_it_was() {
+        assert_eq!(
+            Vigil::default().read(MS(0), MS(10), None),
+            take(None),
+            "there never was one"
+        );
+        let emptied = Reading {
+            holder: None,
+            ..held(2)
+        };
+        for hand in [None, Some(emptied)] {
+            let mut vigil = Vigil::default();
+            vigil.read(MS(0), MS(10), Some(held(1)));
+            vigil.read(MS(210), MS(220), Some(held(2)));
+            assert_eq!(vigil.read(MS(410), MS(420), hand.clone()), Verdict::Wait(MS(100)));
+            vigil.failed();
+            assert_eq!(
+                vigil.read(MS(1_400), MS(1_405), hand.clone()),
+                Verdict::Wait(MS(15))
+            );
+            let mut renewed = vigil.clone();
+            assert_eq!(vigil.read(MS(1_420), MS(1_430), hand), take(None));
+            assert_eq!(
+                renewed.read(MS(1_420), MS(1_430), Some(held(3))),
+                Verdict::Wait(MS(200))
+            );
+        }
     }
 }

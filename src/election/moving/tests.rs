@@ -356,7 +356,10 @@ fn a_leader_that_is_to_leave_answers_for_no_payload_that_it_waits_for_itself() {
         matches!(message, Message::Handover { .. } | Message::Stopped { .. })
     };
     assert_eq!(told.iter().find(answers_for_all), None);
-    assert!(told.contains(&stepped_down()), "the others elect one of them: {told:?}");
+    assert!(
+        told.contains(&stepped_down()),
+        "the others elect one of them: {told:?}"
+    );
 }
 
 #[test]

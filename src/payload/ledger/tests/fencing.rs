@@ -71,7 +71,11 @@ fn what_is_kept_tells_of_no_term() {
         assert_eq!(desk.plan(), ["Sweep [ConfigMap a]"]);
         desk.ledger.swept(desk.now, Swept::Clean);
         let status = desk.status();
-        assert_eq!((status.phase, status.term), (Phase::Stopped, Some(1)), "{group} {term}");
+        assert_eq!(
+            (status.phase, status.term),
+            (Phase::Stopped, Some(1)),
+            "{group} {term}"
+        );
     }
 }
 
