@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use flagship_testing::{Answers, Overlap, PATIENCE, Part, Presence, Recorder, Site, TestResult};
+use flagship_testing::{Answers, History, Overlap, PATIENCE, Part, Presence, Recorder, Site, TestResult};
 use futures::future::try_join_all;
 use hyper::StatusCode;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -134,10 +134,7 @@ async fn newyork_is_struck(blows: &[Blow]) -> TestResult {
     newyork_hands_over_and_leads_again(&sites, &recorder).await?;
 
     let history = recorder.finish().await?;
-    let (given_up, others): (Vec<Overlap>, Vec<Overlap>) = history
-        .overlaps(Presence::Possible)
-        .into_iter()
-        .partition(|two| two.key.namespace == GIVEN_UP.name);
+    let (given_up, others) = overlaps(&history);
     assert_eq!(others, [], "{history}");
     // Nobody could stop newyork's copy while its API server did not answer.
     assert!(given_up.iter().all(|two| two.from < healed), "{history}");
@@ -175,7 +172,8 @@ async fn without_a_majority_that_can_write_nobody_leads_and_afterwards_all_is_as
     }
     newyork_hands_over_and_leads_again(&sites, &recorder).await?;
     let history = recorder.finish().await?;
-    assert_eq!(history.overlaps(Presence::Possible), [], "{history}");
+    let (_, others) = overlaps(&history);
+    assert_eq!(others, [], "{history}");
     let copies = ELSEWHERE.copies(&history);
     assert_eq!(
         (copies.first(), copies.last()),
@@ -183,6 +181,12 @@ async fn without_a_majority_that_can_write_nobody_leads_and_afterwards_all_is_as
         "{history}"
     );
     Ok(())
+}
+
+/// Two copies at a time: of the group whose user has another start beside one that nobody can stop, and of the others.
+fn overlaps(history: &History) -> (Vec<Overlap>, Vec<Overlap>) {
+    let overlaps = history.overlaps(Presence::Possible).into_iter();
+    overlaps.partition(|two| two.key.namespace == GIVEN_UP.name)
 }
 
 async fn newyork_hands_over_and_leads_again(sites: &[Site; 3], recorder: &Recorder) -> TestResult {

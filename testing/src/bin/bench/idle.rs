@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use flagship::api::MultiCluster;
 use flagship_testing::{Error, Observed, PATIENCE, Result, Site, sites};
+use futures::stream::{self, StreamExt as _};
 use serde::Serialize;
 use tokio::time::sleep;
 
@@ -15,6 +16,8 @@ use crate::progress::say;
 
 /// After the last status was written: connections are made, lists are read, memory is given back.
 const SETTLE: Duration = Duration::from_secs(10);
+/// Groups that are founded at a time: who founds one has listened for two leases before, which is most of the time it takes.
+const AT_ONCE: usize = 20;
 /// Where every election listens.
 const ELECTION_PORT: u16 = 9990;
 const PAYLOAD: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: idle}}";
@@ -88,8 +91,11 @@ impl<const N: usize> Scene<N> {
     /// Measures the controllers while all groups are at rest, at profile Balanced.
     pub(crate) async fn measure(&self, during: Duration) -> Result<Vec<Cost>> {
         let sites = sites(self.members).await?;
-        for number in 1..=self.groups {
-            join(&sites, &format!("group-{number}")).await?;
+        let joins = (1..=self.groups).map(|number| join(&sites, number));
+        let mut joined = stream::iter(joins).buffer_unordered(AT_ONCE).enumerate();
+        while let Some((before, outcome)) = joined.next().await {
+            outcome?;
+            let number = before + 1;
             if number.is_multiple_of(10) {
                 say(&format!(
                     "idle: {number} of {} groups are in place\n",
@@ -129,7 +135,8 @@ impl<const N: usize> Scene<N> {
 }
 
 /// Makes a group of all sites, which the first one leads.
-async fn join(sites: &[Site], namespace: &str) -> Result<()> {
+async fn join(sites: &[Site], number: usize) -> Result<()> {
+    let namespace = &*format!("group-{number}");
     let clusters: Vec<_> = sites.iter().map(|site| &**site).collect();
     let members = Observed::<MultiCluster>::start(&clusters, namespace, "")?;
     for (site, rank) in sites.iter().zip([30, 20, 10]) {
